@@ -1,0 +1,140 @@
+//! What a newcomer implements: a [`Collector`] turns a tick into numbers, a [`Rule`] into findings.
+
+use crate::Error;
+use crate::alert::Findings;
+use crate::event::Event;
+use crate::group::{GroupId, Groups};
+use crate::metric::Desc;
+use crate::registry::Samples;
+use crate::snapshot::Snapshot;
+use crate::table::{Ended, Seen, Table};
+use crate::time::Timestamp;
+use std::ops::BitOr;
+
+/// What has to be read for someone. Sources read the union of what plugins, groups and outputs need, no more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs(u32);
+
+impl Needs {
+    /// Identity, state, CPU, faults, threads: always there.
+    pub const NOTHING: Needs = Needs(0);
+    /// Bytes and operations of storage.
+    pub const IO: Needs = Needs(1);
+    /// Resident memory and the limits on it.
+    pub const MEMORY: Needs = Needs(1 << 1);
+    /// Open descriptors and their limit.
+    pub const DESCRIPTORS: Needs = Needs(1 << 2);
+    /// Users.
+    pub const USERS: Needs = Needs(1 << 3);
+    /// The host's own CPU, memory and fork numbers.
+    pub const HOST: Needs = Needs(1 << 4);
+    /// The executable, arguments and control group.
+    pub const DETAILS: Needs = Needs(1 << 5);
+
+    /// Whether all of `other` is among these.
+    pub const fn contain(self, other: Needs) -> bool {
+        self.0 & other.0 == other.0
+    }
+}
+
+impl BitOr for Needs {
+    type Output = Needs;
+    fn bitor(self, other: Needs) -> Needs {
+        Needs(self.0 | other.0)
+    }
+}
+
+/// Where what is looked at comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This host, now.
+    Live,
+    /// An imported capture, by its number in the journal.
+    Capture(u64),
+    /// The journal, looked at once more.
+    Replay,
+}
+
+/// The host as collectors and rules see it.
+#[derive(Clone, Copy, Debug)]
+pub struct Host<'a> {
+    /// All processes.
+    pub table: &'a Table,
+    /// Their groups.
+    pub groups: &'a Groups,
+    /// Where this comes from.
+    pub origin: Origin,
+}
+
+/// One scan, merged: the same immutable view for everyone.
+#[derive(Clone, Copy, Debug)]
+pub struct Tick<'a> {
+    /// Processes and groups.
+    pub host: Host<'a>,
+    /// When the scan began.
+    pub now: Timestamp,
+    /// When the one before it began; `None` on the first. Rates divide by the time between.
+    pub previous: Option<Timestamp>,
+    /// What the scan read.
+    pub current: &'a Snapshot,
+}
+
+impl<'a> Tick<'a> {
+    /// Every process of this scan, with its delta and its group.
+    pub fn seen(&self) -> impl Iterator<Item = Seen<'a>> {
+        self.host.table.seen(self.current)
+    }
+
+    /// Those born since the last scan.
+    pub fn started(&self) -> impl Iterator<Item = Seen<'a>> {
+        self.seen().filter(|seen| seen.started)
+    }
+
+    /// Those whose end this scan noticed.
+    pub fn exited(&self) -> impl Iterator<Item = &'a Ended> {
+        self.host.table.ended_now()
+    }
+
+    /// The groups that live.
+    pub fn groups(&self) -> impl Iterator<Item = GroupId> {
+        self.host.groups.ids()
+    }
+}
+
+/// Turns a tick into numbers. Runs on the judge's thread: no I/O, no waiting. What must be waited for belongs to a
+/// source.
+pub trait Collector: Send {
+    /// What it wants read.
+    fn needs(&self) -> Needs;
+
+    /// Writes its numbers. On an error, a panic or a run longer than the interval its series end and
+    /// `procagent.collector.up` is 0; all others go on.
+    fn collect(&mut self, tick: &Tick<'_>, out: &mut Samples) -> Result<(), Error>;
+}
+
+/// What makes a collector known: its file exports one as `PLUGIN`, the list in `procagent-collectors` names it.
+#[derive(Clone, Copy, Debug)]
+pub struct CollectorPlugin<S: 'static> {
+    /// The name in configuration and labels: that of its file.
+    pub name: &'static str,
+    /// All it can publish, for `procagent metrics`, the README and the checks.
+    pub metrics: &'static [&'static Desc],
+    /// Builds it; `None` when the configuration switches it off.
+    pub build: fn(&S) -> Option<Box<dyn Collector>>,
+}
+
+/// A predicate over what happens. Findings are remembered, held and resolved by [`crate::alert::Alerts`].
+pub trait Rule: Send {
+    /// What it wants read.
+    fn needs(&self) -> Needs;
+
+    /// Decides what an event decides, when it arrives.
+    fn on_event(&mut self, _event: &Event, _host: &Host<'_>, _findings: &mut Findings) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Decides what a scan decides.
+    fn check(&mut self, _tick: &Tick<'_>, _findings: &mut Findings) -> Result<(), Error> {
+        Ok(())
+    }
+}

@@ -1,0 +1,400 @@
+//! A process: its identity, what it is, what it has used.
+
+use crate::time::{Ns, Ticks};
+use std::fmt;
+use std::sync::Arc;
+
+/// A process number as the kernel shows it. Reused by the kernel, so only a key for looking things up;
+/// [`ProcessId`] is the identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pid(pub u32);
+
+impl fmt::Display for Pid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The identity of a process within one boot: its number and its start time (fields 1 and 22 of
+/// `/proc/PID/stat`). A reused number gives another identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProcessId {
+    /// The number.
+    pub pid: Pid,
+    /// When it was forked, in clock ticks since boot.
+    pub start: Ticks,
+}
+
+impl fmt::Display for ProcessId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{}", self.pid, self.start)
+    }
+}
+
+/// Which boot of the host: `/proc/sys/kernel/random/boot_id`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct BootId(pub u128);
+
+impl BootId {
+    /// Reads the kernel's textual form, 32 hexadecimal digits with dashes between.
+    pub fn parse(text: &str) -> Option<BootId> {
+        let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
+        if digits.len() != 32 {
+            return None;
+        }
+        u128::from_str_radix(&digits, 16).ok().map(BootId)
+    }
+}
+
+impl fmt::Display for BootId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let x = self.0;
+        let (a, b, c, d) =
+            ((x >> 96) & 0xffff_ffff, (x >> 80) & 0xffff, (x >> 64) & 0xffff, (x >> 48) & 0xffff);
+        write!(f, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{:012x}", x & 0xffff_ffff_ffff)
+    }
+}
+
+/// What a process is doing. OpenTelemetry's four values of `process.state`, plus `blocked` for uninterruptible
+/// sleep, which nobody wants to see counted among the sleepers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// On a CPU or waiting for one (`R`).
+    Running,
+    /// Waiting, and can be woken by a signal (`S`), or an idle kernel thread (`I`).
+    Sleeping,
+    /// Uninterruptible sleep (`D`): mostly disk or a dead network filesystem.
+    Blocked,
+    /// Stopped by a signal or a tracer (`T`, `t`).
+    Stopped,
+    /// Ended, not yet waited for (`Z`, `X`).
+    Defunct,
+}
+
+impl State {
+    /// All of them, in the order in which outputs list them.
+    pub const ALL: [State; 5] =
+        [State::Running, State::Sleeping, State::Blocked, State::Stopped, State::Defunct];
+
+    /// From the letter of field 3 of `/proc/PID/stat`. Letters of future kernels count as sleeping, as ps does.
+    pub fn from_letter(letter: u8) -> State {
+        match letter {
+            b'R' => State::Running,
+            b'D' => State::Blocked,
+            b'T' | b't' => State::Stopped,
+            b'Z' | b'X' | b'x' => State::Defunct,
+            _ => State::Sleeping,
+        }
+    }
+
+    /// The label value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            State::Running => "running",
+            State::Sleeping => "sleeping",
+            State::Blocked => "blocked",
+            State::Stopped => "stopped",
+            State::Defunct => "defunct",
+        }
+    }
+
+    /// The place in [`State::ALL`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// What a process has read and written through the kernel, `/proc/PID/io` (proc(5)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Io {
+    /// Bytes fetched from storage (`read_bytes`).
+    pub read_bytes: u64,
+    /// Bytes sent to storage, counted when pages are dirtied (`write_bytes`); what was later truncated away is
+    /// not subtracted, for a counter must not fall.
+    pub write_bytes: u64,
+    /// read-like system calls (`syscr`).
+    pub read_operations: u64,
+    /// write-like system calls (`syscw`).
+    pub write_operations: u64,
+}
+
+impl Io {
+    fn since(&self, earlier: &Io) -> Io {
+        Io {
+            read_bytes: self.read_bytes.saturating_sub(earlier.read_bytes),
+            write_bytes: self.write_bytes.saturating_sub(earlier.write_bytes),
+            read_operations: self.read_operations.saturating_sub(earlier.read_operations),
+            write_operations: self.write_operations.saturating_sub(earlier.write_operations),
+        }
+    }
+
+    fn falls_below(&self, earlier: &Io) -> bool {
+        self.read_bytes < earlier.read_bytes
+            || self.write_bytes < earlier.write_bytes
+            || self.read_operations < earlier.read_operations
+            || self.write_operations < earlier.write_operations
+    }
+}
+
+/// What a process has used since it began: cumulative integers in the unit's grain. Dead threads are included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// CPU time, the most exact number that the source has; the total is taken from here.
+    pub runtime: Ns,
+    /// CPU time in user mode, of tick grain: only the ratio to `system` is used.
+    pub user: Ns,
+    /// CPU time in kernel mode, of tick grain.
+    pub system: Ns,
+    /// Page faults served without storage.
+    pub minor_faults: u64,
+    /// Page faults that waited for storage.
+    pub major_faults: u64,
+    /// Storage traffic; `None` where it could not be read.
+    pub io: Option<Io>,
+}
+
+impl Usage {
+    /// What was used between `earlier` and `self`. What would be negative is 0; [`Usage::falls_below`] tells.
+    pub fn since(&self, earlier: &Usage) -> Usage {
+        Usage {
+            runtime: self.runtime.since(earlier.runtime),
+            user: self.user.since(earlier.user),
+            system: self.system.since(earlier.system),
+            minor_faults: self.minor_faults.saturating_sub(earlier.minor_faults),
+            major_faults: self.major_faults.saturating_sub(earlier.major_faults),
+            io: match (&self.io, &earlier.io) {
+                (Some(now), Some(before)) => Some(now.since(before)),
+                _ => None,
+            },
+        }
+    }
+
+    /// Whether any cumulative number is below what it was: a kernel or a source contradicting itself.
+    pub fn falls_below(&self, earlier: &Usage) -> bool {
+        self.runtime < earlier.runtime
+            || self.minor_faults < earlier.minor_faults
+            || self.major_faults < earlier.major_faults
+            || matches!((&self.io, &earlier.io), (Some(now), Some(before)) if now.falls_below(before))
+    }
+
+    /// The CPU time, split into user and system in the ratio of their ticks; together exactly `runtime`.
+    pub fn cpu(&self) -> (Ns, Ns) {
+        let ticks = self.user.0.saturating_add(self.system.0);
+        if ticks == 0 {
+            return (self.runtime, Ns(0));
+        }
+        let user = u128::from(self.runtime.0) * u128::from(self.user.0) / u128::from(ticks);
+        let user = Ns(u64::try_from(user).unwrap_or(self.runtime.0).min(self.runtime.0));
+        (user, self.runtime.since(user))
+    }
+}
+
+/// A command line as the kernel keeps it: arguments, each ended by a NUL byte. Cheap to clone; bounded by the
+/// source ([`CommandLine::MAX`]).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CommandLine(Arc<[u8]>);
+
+impl CommandLine {
+    /// Sources keep this many bytes at most.
+    pub const MAX: usize = 4096;
+
+    /// From the bytes of `/proc/PID/cmdline`; the rest past [`CommandLine::MAX`] is dropped.
+    pub fn new(bytes: &[u8]) -> CommandLine {
+        let bytes = &bytes[..bytes.len().min(CommandLine::MAX)];
+        CommandLine(bytes.strip_suffix(b"\0").unwrap_or(bytes).into())
+    }
+
+    /// The arguments, the program's own name first. Empty for kernel threads and zombies.
+    pub fn args(&self) -> impl Iterator<Item = &[u8]> {
+        let all = if self.0.is_empty() { None } else { Some(self.0.split(|byte| *byte == 0)) };
+        all.into_iter().flatten()
+    }
+
+    /// Keeps only the first `bytes`, for records of ended processes.
+    pub fn shorten(&mut self, bytes: usize) {
+        if self.0.len() > bytes {
+            self.0 = self.0[..bytes].into();
+        }
+    }
+}
+
+/// What is known of one process. `None` means that it could not be read; never 0, never -1.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// Its identity.
+    pub id: ProcessId,
+    /// The process that forked it, as far as it was seen; stays the same when the kernel gives it another parent.
+    pub parent: Option<ProcessId>,
+    /// The number of its present parent, 1 or a subreaper once the first one has ended.
+    pub parent_pid: Pid,
+    /// The name of its program: [`program_name`].
+    pub name: Arc<str>,
+    /// The kernel's short name, 15 bytes at most, changed by the process at will.
+    pub comm: Arc<str>,
+    /// Where its program lies; " (deleted)" at the end when it is gone.
+    pub exe: Option<Arc<str>>,
+    /// Its arguments.
+    pub argv: Option<CommandLine>,
+    /// Its effective user.
+    pub user: Option<u32>,
+    /// Its control group, without the mount point.
+    pub cgroup: Option<Arc<str>>,
+    /// Whether it is a thread of the kernel.
+    pub kernel_thread: bool,
+}
+
+/// Names are cut here; no program of use is longer (NAME_MAX, limits.h).
+pub const NAME_MAX: usize = 255;
+
+/// The length to which the kernel cuts `comm` (TASK_COMM_LEN - 1, linux/sched.h).
+const COMM_MAX: usize = 15;
+
+/// The name of a program: a script's base name; else argv[0]'s base name where `comm` is its first 15 bytes;
+/// else the executable's base name; else `comm`. Invalid UTF-8 is replaced, the length is bounded, and the
+/// result is never empty.
+pub fn program_name(comm: &[u8], exe: Option<&str>, argv: Option<&CommandLine>) -> String {
+    let exe_name = exe.map(|path| base_name(path.strip_suffix(" (deleted)").unwrap_or(path).as_bytes()));
+    let script = argv.and_then(|argv| script_name(comm, exe_name, argv));
+    let first = argv
+        .and_then(|argv| argv.args().next())
+        .map(base_name)
+        .filter(|name| !name.is_empty() && &name[..name.len().min(COMM_MAX)] == comm);
+    let name = [script, first, exe_name, Some(comm)].into_iter().flatten().find(|name| !name.is_empty());
+    bounded_lossy(name.unwrap_or(b"(unnamed)"), NAME_MAX)
+}
+
+/// Bytes from outside as text: invalid UTF-8 replaced, at most `max` bytes, cut between characters.
+pub fn bounded_lossy(bytes: &[u8], max: usize) -> String {
+    let mut text = String::from_utf8_lossy(&bytes[..bytes.len().min(max)]).into_owned();
+    if text.len() > max {
+        text.truncate(text.floor_char_boundary(max));
+    }
+    text
+}
+
+fn base_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+}
+
+/// Programs that run another file named in their arguments, without version suffixes.
+const INTERPRETERS: [&str; 17] = [
+    "python", "pypy", "perl", "ruby", "node", "nodejs", "php", "lua", "luajit", "tclsh", "Rscript", "sh",
+    "bash", "dash", "zsh", "ksh", "busybox",
+];
+
+/// The base name of the script that an interpreter runs. A `#!` script is certain, for the kernel names the
+/// process after the script; `python3 app.py` is recognised by the interpreter's name.
+fn script_name<'a>(comm: &[u8], exe_name: Option<&[u8]>, argv: &'a CommandLine) -> Option<&'a [u8]> {
+    let interpreter = exe_name.or_else(|| argv.args().next().map(base_name))?;
+    if !is_interpreter(interpreter) {
+        return None;
+    }
+    let mut args = argv.args().skip(1).take(32);
+    while let Some(arg) = args.next() {
+        match arg {
+            b"-m" => return args.next().filter(|module| !module.is_empty()),
+            b"-W" | b"-X" | b"-o" | b"-O" | b"-r" | b"--require" | b"-I" => drop(args.next()),
+            b"-c" | b"-e" | b"-E" | b"-s" | b"-" | b"--eval" => return None,
+            [b'-', ..] => {}
+            _ => {
+                let name = base_name(arg);
+                let sure = !name.is_empty() && &name[..name.len().min(COMM_MAX)] == comm;
+                let named_interpreter = is_interpreter(comm);
+                return (sure || named_interpreter).then_some(name).filter(|name| !name.is_empty());
+            }
+        }
+    }
+    None
+}
+
+fn is_interpreter(name: &[u8]) -> bool {
+    let Ok(name) = std::str::from_utf8(name) else { return false };
+    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+    INTERPRETERS.contains(&stem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(comm: &str, exe: Option<&str>, argv: &[&str]) -> String {
+        let mut bytes = argv.join("\0").into_bytes();
+        bytes.push(0);
+        let argv = if argv.is_empty() { None } else { Some(CommandLine::new(&bytes)) };
+        program_name(comm.as_bytes(), exe, argv.as_ref())
+    }
+
+    #[test]
+    fn program_names() {
+        for (comm, exe, argv, want) in [
+            ("nginx", Some("/usr/sbin/nginx"), &["nginx: master process nginx -g"][..], "nginx"),
+            (
+                "systemd-journal",
+                Some("/usr/lib/systemd/systemd-journald"),
+                &["/lib/systemd/systemd-journald"],
+                "systemd-journald",
+            ),
+            ("bash", Some("/usr/bin/bash"), &["-bash"], "bash"),
+            (
+                "wazuh_apid.py",
+                Some("/usr/bin/python3.11"),
+                &["python3", "/var/ossec/api/scripts/wazuh_apid.py"],
+                "wazuh_apid.py",
+            ),
+            (
+                "wazuh_clusterd.",
+                Some("/var/ossec/framework/python/bin/python3.10"),
+                &["/usr/bin/python3", "/x/wazuh_clusterd.py"],
+                "wazuh_clusterd.py",
+            ),
+            ("python3", Some("/usr/bin/python3.11"), &["python3", "-u", "app.py", "--port=1"], "app.py"),
+            ("python3", Some("/usr/bin/python3.11"), &["python3", "-m", "http.server"], "http.server"),
+            ("python3", Some("/usr/bin/python3.11"), &["python3", "-c", "import time"], "python3"),
+            ("sh", Some("/usr/bin/dash"), &["sh", "-c", "sleep 1"], "sh"),
+            ("MainThread", Some("/usr/bin/node"), &["node", "/srv/app/server.js"], "node"),
+            ("redis-server", Some("/opt/x (deleted)"), &["/usr/bin/redis-server *:6379"], "x"),
+            ("cat", None, &["cat", "/etc/passwd"], "cat"),
+            ("kworker/0:1", None, &[], "kworker/0:1"),
+            ("", None, &[], "(unnamed)"),
+        ] {
+            assert_eq!(name(comm, exe, argv), want, "{comm} {exe:?} {argv:?}");
+        }
+    }
+
+    #[test]
+    fn one_name_is_not_the_start_of_another() {
+        assert_eq!(name("wazuh-db", Some("/x/wazuh-db"), &["/x/wazuh-db"]), "wazuh-db");
+        assert_eq!(name("wazuh-dbd", Some("/x/wazuh-dbd"), &["/x/wazuh-dbd"]), "wazuh-dbd");
+    }
+
+    #[test]
+    fn names_are_valid_and_bounded() {
+        assert_eq!(program_name(b"a\xffb", None, None), "a\u{fffd}b");
+        let long = vec![0xff; 4000];
+        let got = program_name(&long[..15], None, Some(&CommandLine::new(&long)));
+        assert!(got.len() <= NAME_MAX, "{}", got.len());
+    }
+
+    #[test]
+    fn command_lines_split_at_nul() {
+        let args = |bytes: &[u8]| CommandLine::new(bytes).args().map(<[u8]>::to_vec).collect::<Vec<_>>();
+        assert_eq!(args(b"a\0b c\0"), [b"a".to_vec(), b"b c".to_vec()]);
+        assert_eq!(args(b"a\0\0"), [b"a".to_vec(), b"".to_vec()]);
+        assert!(args(b"").is_empty());
+    }
+
+    #[test]
+    fn boot_id_round_trip() {
+        let text = "0b5a1c2e-9f31-4cf8-8a5d-001122334455";
+        assert_eq!(BootId::parse(&format!("{text}\n")).map(|id| id.to_string()).as_deref(), Some(text));
+        assert_eq!(BootId::parse("nonsense"), None);
+    }
+
+    #[test]
+    fn cpu_modes_add_up_to_the_runtime() {
+        let usage = Usage { runtime: Ns(1001), user: Ns(20), system: Ns(10), ..Usage::default() };
+        assert_eq!(usage.cpu(), (Ns(667), Ns(334)));
+        let no_ticks = Usage { runtime: Ns(7), ..Usage::default() };
+        assert_eq!(no_ticks.cpu(), (Ns(7), Ns(0)));
+    }
+}
