@@ -19,6 +19,7 @@
 //! | [`metric`] | `Desc`, `Counter`, `Gauge`: one definition for every output |
 //! | [`registry`] | `Samples`, `Registry`, `Families`: numbers that never fall |
 //! | [`plugin`] | `Collector`, `Rule`, `Needs`, `Tick`: what a newcomer implements |
+//! | [`switch`] | `Switch`: settings, or `off` |
 //! | [`alert`] | `Findings`, `Alerts`: the memory of all rules |
 //! | `testing` | builders for tests (feature `testing`) |
 #![forbid(unsafe_code)]
@@ -31,6 +32,7 @@ pub mod plugin;
 pub mod process;
 pub mod registry;
 pub mod snapshot;
+pub mod switch;
 pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

@@ -8,7 +8,7 @@ use crate::metric::Desc;
 use crate::registry::Samples;
 use crate::snapshot::Snapshot;
 use crate::table::{Ended, Seen, Table};
-use crate::time::Timestamp;
+use crate::time::{Ns, Timestamp};
 use std::ops::BitOr;
 
 /// What has to be read for someone. Sources read the union of what plugins, groups and outputs need, no more.
@@ -93,6 +93,17 @@ impl<'a> Tick<'a> {
     /// Those whose end this scan noticed.
     pub fn exited(&self) -> impl Iterator<Item = &'a Ended> {
         self.host.table.ended_now()
+    }
+
+    /// The time between this scan and the one before, as measured: a late scan has a long one.
+    pub fn elapsed(&self) -> Option<Ns> {
+        self.previous.map(|previous| self.now.mono.since(previous.mono)).filter(|elapsed| *elapsed > Ns(0))
+    }
+
+    /// A delta of this tick per second of [`Tick::elapsed`]; `None` on the first tick, never 0 for unknown.
+    #[allow(clippy::cast_precision_loss)]
+    pub fn per_second(&self, delta: u64) -> Option<f64> {
+        self.elapsed().map(|elapsed| delta as f64 / elapsed.as_secs_f64())
     }
 
     /// The groups that live.

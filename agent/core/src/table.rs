@@ -429,6 +429,11 @@ impl Table {
         self.ended_now.iter().filter_map(|id| self.ended.get(id))
     }
 
+    /// When a process began, on the clock of [`Timestamp::boot`].
+    pub fn began(&self, id: ProcessId) -> Ns {
+        id.start.to_ns(self.ticks_per_second)
+    }
+
     /// Living processes.
     pub fn len(&self) -> usize {
         self.by_pid.len()
