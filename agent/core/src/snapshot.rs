@@ -3,7 +3,7 @@
 use crate::Error;
 use crate::plugin::Needs;
 use crate::process::{BootId, CommandLine, Pid, ProcessId, State, Usage};
-use crate::time::{Ns, Ticks, Timestamp};
+use crate::time::{Ns, Timestamp};
 use std::sync::Arc;
 
 /// Reads the whole host once. Implementations live in `procagent-sources`.
@@ -163,8 +163,8 @@ pub struct AgentReading {
     pub resident_memory: u64,
     /// Open file descriptors.
     pub descriptors: u64,
-    /// Start, in clock ticks since boot.
-    pub start: Ticks,
+    /// When it started, on the clock of [`Timestamp::boot`].
+    pub started: Ns,
 }
 
 /// A file of a process, as label value `field`.
