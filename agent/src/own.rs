@@ -3,7 +3,7 @@
 use procagent_core::metric::{Counter, Desc, Gauge, Unit};
 use procagent_core::plugin::{Needs, Tick};
 use procagent_core::registry::{Registry, Samples};
-use procagent_core::snapshot::{Field, Reason};
+use procagent_core::snapshot::Field;
 use procagent_core::time::Ns;
 use std::collections::BTreeMap;
 
@@ -281,6 +281,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use procagent_core::snapshot::Reason;
 
     #[test]
     fn definitions_are_sound_and_differ_from_those_of_collectors() {

@@ -1,7 +1,7 @@
 //! The host as a whole: CPU, memory, processes. OpenTelemetry's `system.*` names.
 
 use procagent_core::Error;
-use procagent_core::metric::{Counter, Desc, Gauge, Unit};
+use procagent_core::metric::{Counter, Gauge, Unit};
 use procagent_core::plugin::{Collector, CollectorPlugin, Needs, Tick};
 use procagent_core::process::State;
 use procagent_core::registry::Samples;

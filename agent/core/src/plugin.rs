@@ -149,3 +149,12 @@ pub trait Rule: Send {
         Ok(())
     }
 }
+
+/// What makes a rule known: its file exports one as `PLUGIN`, the list in `procagent-rules` names it.
+#[derive(Clone, Copy, Debug)]
+pub struct RulePlugin<S: 'static> {
+    /// The name in configuration, labels and the journal: that of its file.
+    pub name: &'static str,
+    /// Builds it; `None` when the configuration switches it off.
+    pub build: fn(&S) -> Option<Box<dyn Rule>>,
+}
