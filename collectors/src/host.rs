@@ -23,6 +23,12 @@ static MEMORY_USAGE: Gauge<1> = Gauge::per_host(
     &["system.memory.state"],
     "Physical memory of the host by state; the states add up to the limit",
 );
+static MEMORY_AVAILABLE: Gauge<0> = Gauge::per_host(
+    "system.memory.linux.available",
+    Unit::Bytes,
+    &[],
+    "Memory that new programs can have without swapping, by the kernel's estimate (MemAvailable)",
+);
 static PROCESS_COUNT: Gauge<1> = Gauge::per_host(
     "system.process.count",
     Unit::Count("process"),
@@ -44,6 +50,7 @@ pub const PLUGIN: CollectorPlugin<crate::Settings> = CollectorPlugin {
         CPU_COUNT.desc(),
         MEMORY_LIMIT.desc(),
         MEMORY_USAGE.desc(),
+        MEMORY_AVAILABLE.desc(),
         PROCESS_COUNT.desc(),
         PROCESS_CREATED.desc(),
     ],
@@ -101,11 +108,14 @@ impl Collector for Host {
 }
 
 fn memory_usage(memory: &Memory, out: &mut Samples) {
-    let Memory { total, free, buffers, cached, .. } = *memory;
+    let Memory { total, free, buffers, cached, available } = *memory;
     out.set_host(&MEMORY_LIMIT, [], total);
     let used = total.saturating_sub(free).saturating_sub(buffers).saturating_sub(cached);
     for (state, bytes) in [("used", used), ("free", free), ("buffers", buffers), ("cached", cached)] {
         out.set_host(&MEMORY_USAGE, [state], bytes);
+    }
+    if let Some(available) = available {
+        out.set_host(&MEMORY_AVAILABLE, [], available);
     }
 }
 
