@@ -1,9 +1,29 @@
-//! The agent.
+//! The agent: one binary that scans the host, judges what it saw and serves the numbers.
+//!
+//! ```text
+//! main ──▶ cli ──▶ commands ──▶ config ──▶ agent ──▶ judge ──▶ outputs
+//! ```
+//!
+//! | module | part |
+//! |---|---|
+//! | [`cli`] | the command line |
+//! | [`commands`] | what each command does |
+//! | [`config`] | the configuration: file, variables, defaults, and what is wrong with them |
+//! | [`logging`] | the agent's own log |
+//! | [`agent`] | threads and queues |
+//! | [`judge`] | one scan after the other: table, groups, collectors, registry |
+//! | [`own`] | the agent's own numbers |
+//! | [`clock`] | the one place that reads the clock |
+//! | [`outputs`] | where numbers leave the agent |
 #![forbid(unsafe_code)]
 
 pub mod clock;
 pub mod judge;
+pub mod outputs;
 pub mod own;
 
+/// The version of the agent.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
 /// The git revision this was built from, or `unknown`.
-pub const REVISION: &str = "unknown";
+pub const REVISION: &str = env!("PROCAGENT_REVISION");

@@ -8,15 +8,15 @@
 //! constants that [`Desc::check`] has found harmless; label values come from programs and are escaped.
 
 use procagent_core::group::GroupLabels;
-use procagent_core::metric::{Desc, Kind, Unit, prometheus_label};
+use procagent_core::metric::{Desc, Kind, prometheus_label};
 use procagent_core::registry::{Families, Family, Point};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::{encode_eof, encode_registry};
+use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::encoding::{
     DescriptorEncoder, EncodeLabelSet, LabelSetEncoder, MetricEncoder, NoLabelSet,
 };
 use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 use std::fmt::{self, Write};
 use std::sync::Arc;
 
@@ -117,13 +117,6 @@ fn encode_openmetrics(families: &Arc<Families>, index: usize, page: &mut String)
     let _infallible = encode_registry(page, &registry);
 }
 
-/// Appends the end mark of OpenMetrics.
-pub fn encode_end(format: Format, page: &mut String) {
-    if format == Format::OpenMetrics {
-        let _infallible = encode_eof(page);
-    }
-}
-
 /// One family as `prometheus-client` wants it: owned, for its registry keeps collectors for ever.
 #[derive(Debug)]
 struct OneFamily {
@@ -145,20 +138,23 @@ impl Collector for OneFamily {
         for point in points {
             group_names.update(point.group.as_deref());
             let labels = Labels { group_names: &group_names.names, names: &names, point };
-            encode_value(&mut encoder.encode_family(&labels)?, desc, point.value)?;
+            if labels.is_empty() {
+                encode_value(&mut encoder, desc, point.value)?;
+            } else {
+                encode_value(&mut encoder.encode_family(&labels)?, desc, point.value)?;
+            }
         }
         Ok(())
     }
 }
 
 /// The library appends the unit to the name on its own.
-fn name_and_unit(desc: &Desc) -> (String, Option<prometheus_client::registry::Unit>) {
+fn name_and_unit(desc: &Desc) -> (String, Option<Unit>) {
     let family = desc.prometheus_family();
-    let stem = desc.unit.suffix().and_then(|unit| Some((family.strip_suffix(unit)?.strip_suffix('_')?, unit)));
+    let stem =
+        desc.unit.suffix().and_then(|unit| Some((family.strip_suffix(unit)?.strip_suffix('_')?, unit)));
     match stem {
-        Some((stem, unit)) => {
-            (stem.to_owned(), Some(prometheus_client::registry::Unit::Other(unit.to_owned())))
-        }
+        Some((stem, unit)) => (stem.to_owned(), Some(Unit::Other(unit.to_owned()))),
         None => (family, None),
     }
 }
@@ -167,7 +163,10 @@ fn name_and_unit(desc: &Desc) -> (String, Option<prometheus_client::registry::Un
 fn encode_value(encoder: &mut MetricEncoder<'_>, desc: &Desc, value: u64) -> fmt::Result {
     let grain = desc.unit.grain();
     let whole = value.is_multiple_of(grain);
-    #[expect(clippy::cast_precision_loss, reason = "nanoseconds above 2^53 are 104 days: 15 digits remain exact")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "nanoseconds above 2^53 are 104 days: 15 digits remain exact"
+    )]
     let float = || value as f64 / grain as f64;
     match (desc.kind, whole) {
         (Kind::Counter, true) => encoder.encode_counter::<NoLabelSet, _, u64>(&(value / grain), None),
@@ -200,6 +199,12 @@ struct Labels<'a> {
     point: &'a Point,
 }
 
+impl Labels<'_> {
+    fn is_empty(&self) -> bool {
+        self.group_names.is_empty() && self.names.is_empty()
+    }
+}
+
 impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         let group = self.point.group.iter().flat_map(|group| group.0.iter().map(|(_, value)| value));
@@ -213,5 +218,164 @@ impl EncodeLabelSet for Labels<'_> {
             text.finish()?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use procagent_core::metric::{Counter, Gauge, Scope, Unit};
+    use procagent_core::time::{Ns, Timestamp};
+
+    fn families(list: Vec<(&'static Desc, Vec<Point>)>) -> Arc<Families> {
+        let families = list.into_iter().map(|(desc, points)| Family { desc, points }).collect();
+        Arc::new(Families { at: Timestamp::default(), families })
+    }
+
+    fn point(group: Option<&str>, values: &[&str], value: u64) -> Point {
+        Point {
+            group: group.map(|name| Arc::new(GroupLabels::named(name))),
+            values: values.iter().map(|value| Box::from(*value)).collect(),
+            value,
+            start: Ns(0),
+        }
+    }
+
+    static CPU: Counter<1> =
+        Counter::per_group("process.cpu.time", Unit::Seconds, &["cpu.mode"], "CPU time used");
+    static MEMORY: Gauge<0> = Gauge::per_group("process.memory.usage", Unit::Bytes, &[], "Resident memory");
+    static UP: Gauge<0> = Gauge::per_host("procagent.up", Unit::None, &[], "Whether it is up");
+
+    fn sample() -> Arc<Families> {
+        families(vec![
+            (
+                CPU.desc(),
+                vec![
+                    point(Some("a"), &["user"], 1_500_000_000),
+                    point(Some("a"), &["system"], 2_000_000_000),
+                ],
+            ),
+            (MEMORY.desc(), vec![point(Some("a"), &[], u64::MAX)]),
+            (UP.desc(), vec![point(None, &[], 1)]),
+        ])
+    }
+
+    #[test]
+    fn openmetrics_text() {
+        let want = "\
+# HELP process_cpu_time_seconds CPU time used
+# TYPE process_cpu_time_seconds counter
+# UNIT process_cpu_time_seconds seconds
+process_cpu_time_seconds_total{group=\"a\",cpu_mode=\"user\"} 1.5
+process_cpu_time_seconds_total{group=\"a\",cpu_mode=\"system\"} 2
+# HELP process_memory_usage_bytes Resident memory
+# TYPE process_memory_usage_bytes gauge
+# UNIT process_memory_usage_bytes bytes
+process_memory_usage_bytes{group=\"a\"} 18446744073709551615
+# HELP procagent_up Whether it is up
+# TYPE procagent_up gauge
+procagent_up 1
+# EOF
+";
+        assert_eq!(page(&sample(), Format::OpenMetrics), want);
+    }
+
+    #[test]
+    fn classic_text_differs_in_the_metadata_only() {
+        let want = "\
+# HELP process_cpu_time_seconds_total CPU time used
+# TYPE process_cpu_time_seconds_total counter
+process_cpu_time_seconds_total{group=\"a\",cpu_mode=\"user\"} 1.5
+process_cpu_time_seconds_total{group=\"a\",cpu_mode=\"system\"} 2
+# HELP process_memory_usage_bytes Resident memory
+# TYPE process_memory_usage_bytes gauge
+process_memory_usage_bytes{group=\"a\"} 18446744073709551615
+# HELP procagent_up Whether it is up
+# TYPE procagent_up gauge
+procagent_up 1
+";
+        assert_eq!(page(&sample(), Format::Classic), want);
+        assert_eq!(page(&families(vec![]), Format::Classic), "");
+        assert_eq!(page(&families(vec![]), Format::OpenMetrics), "# EOF\n");
+    }
+
+    #[test]
+    fn names_are_those_of_the_definition_for_every_kind_and_unit() {
+        let units = [Unit::Seconds, Unit::Bytes, Unit::Ratio, Unit::Count("thing"), Unit::None];
+        for name in ["a.b", "seconds", "a.bytes", "a.ratio", "x_y.seconds.old"] {
+            for (kind, unit) in [Kind::Counter, Kind::Gauge].into_iter().flat_map(|k| units.map(|u| (k, u))) {
+                let desc: &'static Desc = Box::leak(Box::new(Desc {
+                    name,
+                    help: "x",
+                    kind,
+                    unit,
+                    labels: &["l.x"],
+                    scope: Scope::Host,
+                }));
+                let families = families(vec![(desc, vec![point(None, &["v"], 0)])]);
+                let sample = format!("\n{}{{l_x=\"v\"}} 0\n", desc.prometheus_name());
+                let openmetrics = page(&families, Format::OpenMetrics);
+                assert!(openmetrics.contains(&sample), "{desc:?}: {openmetrics}");
+                assert!(
+                    openmetrics.contains(&format!("# TYPE {} ", desc.prometheus_family())),
+                    "{openmetrics}"
+                );
+                let classic = page(&families, Format::Classic);
+                assert!(classic.contains(&format!("# TYPE {} ", desc.prometheus_name())), "{classic}");
+                assert!(classic.contains(&sample), "{classic}");
+            }
+        }
+    }
+
+    #[test]
+    fn label_values_are_hostile() {
+        let cases = [
+            (r#"say "hi""#, r#"say \"hi\""#),
+            (r"C:\n", r"C:\\n"),
+            ("two\nlines", r"two\nlines"),
+            ("} 1\n# EOF\n", r"} 1\n# EOF\n"),
+            ("{a=\"b\"}", r#"{a=\"b\"}"#),
+            ("\u{1f980}\u{fffd}", "\u{1f980}\u{fffd}"),
+            ("\r\t\u{1b}[31m\u{7f}", "\r\t\u{1b}[31m\u{7f}"),
+            ("", ""),
+        ];
+        for (value, written) in cases {
+            let families = families(vec![(CPU.desc(), vec![point(Some(value), &[value], 0)])]);
+            for format in [Format::OpenMetrics, Format::Classic] {
+                let page = page(&families, format);
+                let want = format!(
+                    "process_cpu_time_seconds_total{{group=\"{written}\",cpu_mode=\"{written}\"}} 0\n"
+                );
+                assert!(page.contains(&want), "{page}");
+                let expected_lines = if format == Format::OpenMetrics { 5 } else { 3 };
+                assert_eq!(page.split_terminator('\n').count(), expected_lines, "{page}");
+            }
+        }
+    }
+
+    #[test]
+    fn groups_with_more_labels_than_others_are_written_whole() {
+        let more = GroupLabels(vec![("group", "a".into()), ("process.user.name", "root".into())]);
+        let wide = Point { group: Some(Arc::new(more)), ..point(None, &["user"], 0) };
+        let families = families(vec![(CPU.desc(), vec![wide, point(Some("b"), &["user"], 0)])]);
+        let page = page(&families, Format::Classic);
+        assert!(page.contains("{group=\"a\",process_user_name=\"root\",cpu_mode=\"user\"} 0\n"), "{page}");
+        assert!(page.contains("{group=\"b\",cpu_mode=\"user\"} 0\n"), "{page}");
+    }
+
+    #[test]
+    fn values_are_divided_once() {
+        let value = |value| {
+            let page = page(
+                &families(vec![(CPU.desc(), vec![point(Some("a"), &["user"], value)])]),
+                Format::Classic,
+            );
+            page.trim_end().rsplit(' ').next().unwrap().to_owned()
+        };
+        assert_eq!(value(0), "0");
+        assert_eq!(value(100_000_000), "0.1");
+        assert_eq!(value(1), "1e-9");
+        assert_eq!(value(1_234_567_890_123_456), "1234567.890123456");
+        assert_eq!(value(7_000_000_000_000_000_000), "7000000000");
     }
 }
