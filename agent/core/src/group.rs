@@ -109,8 +109,8 @@ impl Groups {
         id
     }
 
-    /// Counts the members anew from `members`, one entry a living process, and retires the groups that have had
-    /// none for too long; the caller ends the series of those it returns.
+    /// Retires the groups that have had no entry in `members` for too long; the caller ends the series of those it
+    /// returns.
     pub fn settle(&mut self, members: impl Iterator<Item = GroupId>, now: Ns) -> Vec<GroupId> {
         self.groups.iter_mut().flatten().for_each(|group| group.members = 0);
         for id in members {

@@ -128,7 +128,7 @@ pub struct Registry {
     plugins: Vec<PluginState>,
     limit: usize,
     refused: BTreeMap<&'static str, u64>,
-    /// Series in the order of the page; rebuilt when series come or go.
+    /// All living series in the order of the page; new ones at the end until the next freeze.
     order: Vec<usize>,
     ordered: bool,
 }
@@ -157,9 +157,9 @@ impl Registry {
         for sample in &samples.samples {
             let Some(slot) = self.find_or_make(sample, samples, plugin) else { continue };
             let Some(series) = &mut self.series[slot] else { continue };
-            series.value = match (sample.desc.kind, series.written == commit) {
-                (Kind::Counter, _) => series.value.saturating_add(sample.value),
-                (Kind::Gauge, _) => sample.value,
+            series.value = match sample.desc.kind {
+                Kind::Counter => series.value.saturating_add(sample.value),
+                Kind::Gauge => sample.value,
             };
             series.written = commit;
         }
@@ -193,7 +193,7 @@ impl Registry {
         let found = self.index.find(hash, |slot| {
             self.series[*slot].as_ref().is_some_and(|series| {
                 series.group == sample.group
-                    && std::ptr::eq(series.desc, sample.desc)
+                    && series.desc.name == sample.desc.name
                     && series.values.iter().map(|value| &**value).eq(samples.values(sample))
             })
         });
@@ -223,6 +223,7 @@ impl Registry {
             Some(series) => hash_key(hasher, series.desc, series.group, series.values.iter().map(|v| &**v)),
             None => 0,
         });
+        self.order.push(slot);
         self.ordered = false;
         Some(slot)
     }
@@ -232,6 +233,7 @@ impl Registry {
     }
 
     fn retain(&mut self, keep: impl Fn(&Series) -> bool) {
+        let before = self.vacant.len();
         for slot in 0..self.series.len() {
             let Some(series) = self.series[slot].as_ref().filter(|series| !keep(series)) else { continue };
             let hash = self.hash(series.desc, series.group, series.values.iter().map(|value| &**value));
@@ -240,7 +242,9 @@ impl Registry {
             }
             self.series[slot] = None;
             self.vacant.push(slot);
-            self.ordered = false;
+        }
+        if self.vacant.len() > before {
+            self.order.retain(|slot| self.series[*slot].is_some());
         }
     }
 
@@ -266,14 +270,19 @@ impl Registry {
         }
         let mut families: Vec<Family> = Vec::new();
         for series in self.order.iter().filter_map(|slot| self.series[*slot].as_ref()) {
+            let group = series.group.and_then(|group| groups.labels(group));
+            // Of a group that is gone: without its labels the number would be somebody else's.
+            if series.group.is_some() && group.is_none() {
+                continue;
+            }
             let point = Point {
-                group: series.group.and_then(|group| groups.labels(group)).cloned(),
+                group: group.cloned(),
                 values: Arc::clone(&series.values),
                 value: series.value,
                 start: series.start,
             };
             match families.last_mut() {
-                Some(family) if std::ptr::eq(family.desc, series.desc) => family.points.push(point),
+                Some(family) if family.desc.name == series.desc.name => family.points.push(point),
                 _ => families.push(Family { desc: series.desc, points: vec![point] }),
             }
         }
@@ -282,12 +291,11 @@ impl Registry {
 
     fn sort(&mut self, groups: &Groups) {
         let series = &self.series;
-        self.order.clear();
-        self.order.extend((0..series.len()).filter(|slot| series[*slot].is_some()));
         let key = |slot: usize| {
             let series = series[slot].as_ref()?;
             Some((series.desc.name, series.group.and_then(|group| groups.labels(group)), &series.values))
         };
+        // A stable sort takes what is in order already as one run, so this costs little where few are new.
         self.order.sort_by(|a, b| key(*a).cmp(&key(*b)));
         self.ordered = true;
     }
@@ -301,7 +309,8 @@ fn hash_key<'a>(
 ) -> u64 {
     use std::hash::{Hash, Hasher};
     let mut state = hasher.build_hasher();
-    (std::ptr::from_ref(desc), group).hash(&mut state);
+    // By name and not by address: a definition written as `const` has more than one.
+    (desc.name, group).hash(&mut state);
     values.for_each(|value| value.hash(&mut state));
     state.finish()
 }

@@ -1,37 +1,27 @@
 //! The table: every living process, and a bounded ring of ended ones. Fed by scans and by events; it gives every
 //! process one identity and every use of the machine to one process, once.
 
-use crate::event::{Event, ExitStatus, Record, What};
+mod ended;
+mod events;
+
+pub use ended::Ended;
+
+use crate::event::ExitStatus;
 use crate::group::{GroupId, Groups};
 use crate::process::{Io, NAME_MAX, Pid, Process, ProcessId, Usage, bounded_lossy, program_name};
 use crate::snapshot::{Details, Reading, Snapshot};
 use crate::time::{Ns, Ticks, Timestamp};
-use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::Arc;
+use ended::EndedRing;
+use std::collections::HashMap;
 
 /// Ancestries are followed this far.
 pub const LINEAGE_MAX: usize = 64;
 
-/// Of the arguments of ended processes, this many bytes are kept.
-const ENDED_ARGV_MAX: usize = 256;
-
 /// Start times derived from the time of a fork may be this many ticks off.
 const START_TOLERANCE: u64 = 2;
 
-/// A process that has ended.
-#[derive(Clone, Debug)]
-pub struct Ended {
-    /// What was known of it.
-    pub process: Process,
-    /// Its group at the end.
-    pub group: GroupId,
-    /// When its end was noticed.
-    pub at: Timestamp,
-    /// How it ended; scans alone cannot tell.
-    pub status: Option<ExitStatus>,
-    /// What it had used when last seen.
-    pub usage: Usage,
-}
+/// The group of a process that has none yet; no group has this number.
+const UNASSIGNED: GroupId = GroupId(u32::MAX);
 
 /// One step of an ancestry.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +54,9 @@ struct Row {
     usage: Usage,
     delta: Usage,
     group: GroupId,
+    /// Its group is to be chosen anew by [`Table::assign`].
+    unassigned: bool,
+    /// The last scan that saw it; 0 while only events have told of it.
     scan: u64,
     started: bool,
     /// The start time in its id was derived from an event.
@@ -73,8 +66,11 @@ struct Row {
 
 impl Row {
     fn is(&self, id: ProcessId) -> bool {
-        let near = self.process.id.start.0.abs_diff(id.start.0) <= START_TOLERANCE;
-        self.process.id.pid == id.pid && (self.process.id.start == id.start || self.estimated && near)
+        self.process.id == id || self.estimated && self.is_near(id)
+    }
+
+    fn is_near(&self, id: ProcessId) -> bool {
+        self.process.id.pid == id.pid && self.process.id.start.0.abs_diff(id.start.0) <= START_TOLERANCE
     }
 }
 
@@ -86,33 +82,33 @@ pub struct Table {
     by_pid: HashMap<Pid, usize>,
     /// Rows of the last snapshot, in its order.
     seen: Vec<usize>,
+    /// Those born in the snapshot that is being merged, with the numbers of their parents.
+    newborn: Vec<(usize, Pid)>,
     unassigned: Vec<usize>,
+    /// Births that events told of since the last scan.
+    births: usize,
     scan: u64,
     last: Option<Timestamp>,
     ticks_per_second: u64,
-    ended: HashMap<ProcessId, Ended>,
-    ended_order: VecDeque<ProcessId>,
-    ended_now: Vec<ProcessId>,
-    remember: usize,
+    ended: EndedRing,
     contradictions: u64,
 }
 
 impl Table {
-    /// `remember` bounds the ended processes that are kept; `ticks_per_second` is the grain of start times.
+    /// `remember` bounds the ended processes that are kept beyond the tick that reports them; `ticks_per_second` is the grain of start times.
     pub fn new(remember: usize, ticks_per_second: u64) -> Table {
         Table {
             rows: Vec::new(),
             vacant: Vec::new(),
             by_pid: HashMap::new(),
             seen: Vec::new(),
+            newborn: Vec::new(),
             unassigned: Vec::new(),
+            births: 0,
             scan: 0,
             last: None,
             ticks_per_second,
-            ended: HashMap::new(),
-            ended_order: VecDeque::new(),
-            ended_now: Vec::new(),
-            remember,
+            ended: EndedRing::new(remember),
             contradictions: 0,
         }
     }
@@ -120,9 +116,9 @@ impl Table {
     /// Takes in a scan: deltas, births, ends, ancestry. Call [`Table::assign`] next.
     pub fn merge(&mut self, snapshot: &Snapshot) {
         self.scan += 1;
+        self.births = 0;
         self.seen.clear();
-        self.ended_now.clear();
-        let mut births = Vec::new();
+        self.ended.begin_scan();
         for reading in &snapshot.processes {
             let slot = match self.by_pid.get(&reading.id.pid) {
                 Some(&slot) if self.rows[slot].as_ref().is_some_and(|row| row.is(reading.id)) => {
@@ -133,20 +129,17 @@ impl Table {
                     if let Some(&slot) = reused {
                         self.end(slot, snapshot.ended);
                     }
-                    let slot = self.insert(reading);
-                    births.push((slot, reading.parent));
-                    slot
+                    self.insert(reading)
                 }
             };
             self.seen.push(slot);
         }
-        for (slot, parent) in births {
-            self.adopt(slot, parent);
-        }
-        self.end_unseen(snapshot.ended);
+        self.adopt();
+        self.end_unseen(snapshot);
         for details in &snapshot.details {
             self.describe(details);
         }
+        self.ended.end_scan();
         self.last = Some(snapshot.begun);
     }
 
@@ -157,12 +150,15 @@ impl Table {
             self.contradictions += 1;
         }
         row.usage = high_water(&reading.usage, &row.usage);
+        row.started = row.scan == 0;
         row.scan = self.scan;
-        row.started = false;
         refresh(&mut row.process, reading);
     }
 
     fn insert(&mut self, reading: &Reading) -> usize {
+        if let Some(missed) = self.ended.take(reading.id) {
+            return self.take_back(missed, reading);
+        }
         // Born since the last scan, or forked while that scan was under way: nobody has counted its use yet.
         // A start time has the grain of a tick, so the tick in which the scan began counts as after it; what
         // had been running then would have been seen.
@@ -175,29 +171,38 @@ impl Table {
             delta = reading.usage;
             usage.io = usage.io.or(Some(Io::default()));
         }
-        let mut process = Process {
-            id: reading.id,
-            parent: None,
-            parent_pid: reading.parent,
-            name: program_name(b"", None, None).into(),
-            comm: "".into(),
-            exe: None,
-            argv: None,
-            user: None,
-            cgroup: None,
-            kernel_thread: reading.kernel_thread,
-        };
+        let mut process = unknown(reading.id);
         refresh(&mut process, reading);
-        self.place(Row {
+        let slot = self.place(Row {
             process,
             usage,
             delta,
-            group: GroupId(0),
+            group: UNASSIGNED,
+            unassigned: true,
             scan: self.scan,
             started,
             estimated: false,
             exit: None,
-        })
+        });
+        self.newborn.push((slot, reading.parent));
+        slot
+    }
+
+    /// A process that the last scan could not read, and this one can: it goes on from what it had used then.
+    fn take_back(&mut self, missed: Ended, reading: &Reading) -> usize {
+        let slot = self.place(Row {
+            process: missed.process,
+            usage: missed.usage,
+            delta: Usage::default(),
+            group: missed.group,
+            unassigned: missed.unassigned,
+            scan: self.scan,
+            started: false,
+            estimated: false,
+            exit: missed.status,
+        });
+        self.update(slot, reading);
+        slot
     }
 
     fn place(&mut self, row: Row) -> usize {
@@ -217,50 +222,46 @@ impl Table {
         slot
     }
 
-    /// Gives a new process its true parent: the living process of that number, unless it is the younger one
+    /// Gives new processes their true parents: the living process of that number, unless it is the younger one
     /// (then the number has been reused).
-    fn adopt(&mut self, slot: usize, parent: Pid) {
-        let Some(parent) = self.living(parent).map(|process| process.id) else { return };
-        let Some(row) = &mut self.rows[slot] else { return };
-        let older = (parent.start, parent.pid) <= (row.process.id.start, row.process.id.pid);
-        if row.process.parent.is_none()
-            && parent != row.process.id
-            && (older || parent.start < row.process.id.start)
-        {
-            row.process.parent = Some(parent);
+    fn adopt(&mut self) {
+        while let Some((slot, parent)) = self.newborn.pop() {
+            let Some(parent) = self.living(parent).map(|process| process.id) else { continue };
+            if let Some(row) = &mut self.rows[slot]
+                && parent.start <= row.process.id.start
+                && parent != row.process.id
+            {
+                row.process.parent = Some(parent);
+            }
         }
     }
 
-    fn end_unseen(&mut self, at: Timestamp) {
+    fn end_unseen(&mut self, snapshot: &Snapshot) {
+        // Events run ahead of scans: what was forked after the scan began need not be in it.
+        let begun = Ticks::from_ns(snapshot.begun.boot, self.ticks_per_second);
         for slot in 0..self.rows.len() {
-            if self.rows[slot].as_ref().is_some_and(|row| row.scan != self.scan) {
-                self.end(slot, at);
+            let Some(row) = &self.rows[slot] else { continue };
+            let may_live = row.scan == 0 && row.process.id.start >= begun && row.exit.is_none();
+            if row.scan != self.scan && !may_live {
+                self.end(slot, snapshot.ended);
             }
         }
     }
 
     fn end(&mut self, slot: usize, at: Timestamp) {
-        let Some(mut row) = self.rows[slot].take() else { return };
+        let Some(row) = self.rows[slot].take() else { return };
         self.vacant.push(slot);
-        let id = row.process.id;
-        if self.by_pid.get(&id.pid) == Some(&slot) {
-            self.by_pid.remove(&id.pid);
+        if self.by_pid.get(&row.process.id.pid) == Some(&slot) {
+            self.by_pid.remove(&row.process.id.pid);
         }
-        if let Some(argv) = &mut row.process.argv {
-            argv.shorten(ENDED_ARGV_MAX);
-        }
-        let ended = Ended { process: row.process, group: row.group, at, status: row.exit, usage: row.usage };
-        if self.remember == 0 {
-            return;
-        }
-        while self.ended_order.len() >= self.remember {
-            if let Some(oldest) = self.ended_order.pop_front() {
-                self.ended.remove(&oldest);
-            }
-        }
-        self.ended_order.push_back(id);
-        self.ended.insert(id, ended);
-        self.ended_now.push(id);
+        self.ended.push(Ended {
+            process: row.process,
+            group: row.group,
+            at,
+            status: row.exit,
+            usage: row.usage,
+            unassigned: row.unassigned,
+        });
     }
 
     fn describe(&mut self, details: &Details) {
@@ -272,101 +273,24 @@ impl Table {
         process.argv.clone_from(&details.argv);
         process.cgroup.clone_from(&details.cgroup);
         process.name = program_name(&details.comm, details.exe.as_deref(), details.argv.as_ref()).into();
+        row.unassigned = true;
         self.unassigned.push(slot);
     }
 
-    /// Puts every process that is new or has changed its program into its group.
+    /// Puts every process that is new or has changed its program into its group; those too that began and ended
+    /// since the last scan.
     pub fn assign(&mut self, groups: &mut Groups, now: Ns) {
         for slot in self.unassigned.drain(..) {
-            if let Some(row) = &mut self.rows[slot] {
+            if let Some(row) = self.rows[slot].as_mut().filter(|row| row.unassigned) {
                 row.group = groups.assign(&row.process, now);
+                row.unassigned = false;
             }
         }
-    }
-
-    /// Takes in one record and says whom it is about. What a process used is credited by scans; events give
-    /// births, names, users and the way of the end.
-    pub fn apply(&mut self, record: &Record) -> Option<Event> {
-        let at = self.timestamp(record.at.0);
-        let process = match &record.what {
-            What::Fork { parent } => Some(self.fork(record, *parent)),
-            _ => self.living(record.pid).map(|process| process.id),
-        };
-        if let Some(row) = process.and_then(|id| self.row_mut(id)) {
-            match &record.what {
-                What::Exec { exe } => {
-                    row.process.exe.clone_from(exe);
-                    row.process.argv = None;
-                    let name = program_name(row.process.comm.as_bytes(), exe.as_deref(), None);
-                    row.process.name = name.into();
-                }
-                What::Exit { status } => row.exit = Some(*status),
-                What::Credentials { effective, .. } => row.process.user = Some(*effective),
-                What::Comm { comm } => row.process.comm = bounded_lossy(comm, NAME_MAX).into(),
-                _ => {}
+        self.ended.reported_mut(|ended| {
+            if std::mem::take(&mut ended.unassigned) {
+                ended.group = groups.assign(&ended.process, now);
             }
-            if let (What::Exec { .. }, Some(&slot)) = (&record.what, self.by_pid.get(&record.pid)) {
-                self.unassigned.push(slot);
-            }
-        }
-        Some(Event { seq: record.seq, at, process, what: record.what.clone() })
-    }
-
-    fn fork(&mut self, record: &Record, parent: Pid) -> ProcessId {
-        let estimated = record.start.is_none();
-        let start = record.start.unwrap_or(Ticks::from_ns(record.at.0, self.ticks_per_second));
-        let id = ProcessId { pid: record.pid, start };
-        if let Some(&slot) = self.by_pid.get(&record.pid) {
-            match &self.rows[slot] {
-                Some(row)
-                    if row.is(id)
-                        || estimated && row.process.id.start.0.abs_diff(start.0) <= START_TOLERANCE =>
-                {
-                    return row.process.id;
-                }
-                _ => self.end(slot, self.timestamp(record.at.0)),
-            }
-        }
-        // Until it calls exec, a child is what its parent is.
-        let template = self.living(parent).cloned();
-        let process = Process {
-            id,
-            parent: template.as_ref().map(|parent| parent.id),
-            parent_pid: parent,
-            name: template
-                .as_ref()
-                .map_or_else(|| program_name(b"", None, None).into(), |p| Arc::clone(&p.name)),
-            comm: template.as_ref().map_or_else(|| "".into(), |p| Arc::clone(&p.comm)),
-            exe: template.as_ref().and_then(|p| p.exe.clone()),
-            argv: template.as_ref().and_then(|p| p.argv.clone()),
-            user: template.as_ref().and_then(|p| p.user),
-            cgroup: template.as_ref().and_then(|p| p.cgroup.clone()),
-            kernel_thread: template.is_some_and(|p| p.kernel_thread),
-        };
-        let usage = Usage { io: Some(Io::default()), ..Usage::default() };
-        let delta = Usage::default();
-        self.place(Row {
-            process,
-            usage,
-            delta,
-            group: GroupId(0),
-            scan: self.scan,
-            started: true,
-            estimated,
-            exit: None,
         });
-        id
-    }
-
-    fn timestamp(&self, boot: Ns) -> Timestamp {
-        let last = self.last.unwrap_or_default();
-        let shift = |clock: Ns| Ns(clock.0.saturating_add(boot.0).saturating_sub(last.boot.0));
-        Timestamp { mono: shift(last.mono), boot, wall: shift(last.wall) }
-    }
-
-    fn row_mut(&mut self, id: ProcessId) -> Option<&mut Row> {
-        let slot = *self.by_pid.get(&id.pid)?;
-        self.rows[slot].as_mut().filter(|row| row.process.id == id)
     }
 
     /// The living process of this number.
@@ -379,23 +303,23 @@ impl Table {
     pub fn get(&self, id: ProcessId) -> Option<Ancestor<'_>> {
         match self.living(id.pid) {
             Some(process) if process.id == id => Some(Ancestor { process, ended: false }),
-            _ => self.ended.get(&id).map(|ended| Ancestor { process: &ended.process, ended: true }),
+            _ => self.ended.get(id).map(|ended| Ancestor { process: &ended.process, ended: true }),
         }
     }
 
     /// How an ended process ended, while it is remembered.
     pub fn ended(&self, id: ProcessId) -> Option<&Ended> {
-        self.ended.get(&id)
+        self.ended.get(id)
     }
 
     /// The ancestry of a process, root first, itself last, by true parents. At most [`LINEAGE_MAX`] steps;
     /// loops, which only made-up input can have, are cut.
     pub fn lineage(&self, id: ProcessId) -> Vec<Ancestor<'_>> {
-        let mut chain = Vec::new();
-        let mut met = HashSet::new();
+        let mut chain: Vec<Ancestor<'_>> = Vec::new();
         let mut next = Some(id);
         while let Some(ancestor) = next.and_then(|id| self.get(id)) {
-            if chain.len() == LINEAGE_MAX || !met.insert(ancestor.process.id) {
+            let met = chain.iter().any(|step| step.process.id == ancestor.process.id);
+            if chain.len() == LINEAGE_MAX || met {
                 break;
             }
             chain.push(ancestor);
@@ -408,7 +332,7 @@ impl Table {
     /// The processes of the last scan with their deltas; `snapshot` is the one that was merged last.
     pub fn seen<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = Seen<'a>> {
         self.seen.iter().zip(&snapshot.processes).filter_map(|(slot, reading)| {
-            let row = self.rows[*slot].as_ref()?;
+            let row = self.rows[*slot].as_ref().filter(|row| row.is(reading.id))?;
             Some(Seen {
                 process: &row.process,
                 reading,
@@ -419,14 +343,15 @@ impl Table {
         })
     }
 
-    /// The groups of all living processes.
+    /// The groups of all living processes, and of those whose end the last scan noticed: collectors still have
+    /// something to say of these.
     pub fn members(&self) -> impl Iterator<Item = GroupId> {
-        self.rows.iter().flatten().map(|row| row.group)
+        self.rows.iter().flatten().map(|row| row.group).chain(self.ended_now().map(|ended| ended.group))
     }
 
-    /// The processes whose end the last scan noticed.
+    /// The processes whose end the last scan noticed, those too whose number an event gave to another before it.
     pub fn ended_now(&self) -> impl Iterator<Item = &Ended> {
-        self.ended_now.iter().filter_map(|id| self.ended.get(id))
+        self.ended.reported()
     }
 
     /// When a process began, on the clock of [`Timestamp::boot`].
@@ -444,7 +369,7 @@ impl Table {
         self.by_pid.is_empty()
     }
 
-    /// Ended processes that are remembered.
+    /// Ended processes that are remembered, those that the last scan reports included.
     pub fn remembered(&self) -> usize {
         self.ended.len()
     }
@@ -452,6 +377,22 @@ impl Table {
     /// How often a cumulative number of a process was below what it had been; such differences count as 0.
     pub fn contradictions(&self) -> u64 {
         self.contradictions
+    }
+}
+
+/// All that is known of a process at first.
+fn unknown(id: ProcessId) -> Process {
+    Process {
+        id,
+        parent: None,
+        parent_pid: Pid(0),
+        name: program_name(b"", None, None).into(),
+        comm: "".into(),
+        exe: None,
+        argv: None,
+        user: None,
+        cgroup: None,
+        kernel_thread: false,
     }
 }
 
