@@ -32,7 +32,7 @@ impl fmt::Display for ProcessId {
 }
 
 /// Which boot of the host: `/proc/sys/kernel/random/boot_id`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BootId(pub u128);
 
 impl BootId {
