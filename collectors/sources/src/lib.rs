@@ -1,1 +1,30 @@
-//! x
+//! What feeds procagent: everything that reads the host. Each source is one folder and implements
+//! `procagent_core::snapshot::Source`; the rest of the agent knows no file of /proc.
+//!
+//! | module | source |
+//! |---|---|
+//! | [`procfs`] | files of `<host.root>/proc`, on any Linux, without privilege |
+//!
+//! ```text
+//! procfs/  mod      Procfs: one scan, top-down
+//!          settings Settings, OpenError: what a Procfs is opened with, and why it cannot be
+//!          parse/   the files' formats: pure functions over bytes
+//!          files    the open /proc; every open and read of it, and what its errors mean
+//!          pids     which processes there are
+//!          entry    what is remembered of one process between two scans
+//!          visit    reads one process and decides what has to be read
+//!          budget   how many descriptors stay open, and whose
+//!          describe when to send for what seldom changes, and what to make of the answers
+//!          readers  the threads for reads that may hang, with deadline and quarantine
+//!          details  what those threads read: executable, arguments, control group
+//!          cgroup   memory limits of control groups
+//!          host     the host's own numbers
+//!          own      the agent's own numbers
+//! ```
+// System calls go through rustix. A source that must call the kernel by itself (netlink, BPF) will have to relax
+// this to `deny` and say why at each place.
+#![forbid(unsafe_code)]
+
+pub mod procfs;
+
+pub use procfs::{OpenError, Procfs, Settings};

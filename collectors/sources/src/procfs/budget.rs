@@ -1,0 +1,127 @@
+//! How many descriptors stay open, and whose. A kept descriptor halves the price of a read and costs 5.4 KiB of
+//! kernel memory, so they are bounded: `stat` of every process first, for it is read in every scan; then the other
+//! files of those that used most CPU of late, for theirs are read when they move.
+
+use super::entry::{Entries, Entry, KeptFiles};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::process::{Resource, getrlimit};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// Descriptors that the rest of the agent can count on.
+const RESERVE: usize = 256;
+
+/// Files besides `stat`: statm, status, io.
+const OTHERS: usize = 3;
+
+/// The bound and what is open of it.
+#[derive(Debug)]
+pub(super) struct Budget {
+    bound: usize,
+    open: Arc<AtomicUsize>,
+    /// Processes less busy than this keep only `stat`.
+    threshold: u32,
+    /// Whether somebody found no room since the last [`Budget::settle`].
+    refused: bool,
+    /// Memory for [`Budget::settle`].
+    scores: Vec<u32>,
+}
+
+/// A descriptor within the budget; gives its place back when dropped.
+#[derive(Debug)]
+pub(super) struct Kept {
+    fd: OwnedFd,
+    open: Arc<AtomicUsize>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl AsFd for Kept {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl Budget {
+    /// At most `wanted`, and within the soft limit of the agent's own process.
+    pub fn new(wanted: usize) -> Budget {
+        let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
+        let bound = wanted.min(limit.unwrap_or(usize::MAX).saturating_sub(RESERVE));
+        Budget { bound, open: Arc::default(), threshold: 0, refused: false, scores: Vec::new() }
+    }
+
+    /// How many are open.
+    pub fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// How many may be open.
+    pub fn bound(&self) -> usize {
+        self.bound
+    }
+
+    /// Keeps a descriptor where there is room, else closes it.
+    pub fn keep(&mut self, fd: OwnedFd) -> Option<Kept> {
+        if self.open() >= self.bound {
+            self.refused = true;
+            return None;
+        }
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Some(Kept { fd, open: Arc::clone(&self.open) })
+    }
+
+    /// Whether a process may keep more than `stat`.
+    pub fn admits(&self, entry: &Entry) -> bool {
+        entry.busy >= self.threshold
+    }
+
+    /// After a scan: where there was no room for all, makes it for `stat`, and then for the busiest.
+    pub fn settle(&mut self, entries: &mut Entries) {
+        if !std::mem::take(&mut self.refused) && self.threshold == 0 {
+            return;
+        }
+        let first = entries.iter().filter(|entry| entry.seen_before).count();
+        let room = self.bound.saturating_sub(first) / OTHERS;
+        self.threshold = self.busiest(room, entries);
+        for entry in entries.iter_mut().filter(|entry| entry.busy < self.threshold) {
+            entry.kept.close_others();
+        }
+    }
+
+    /// The least score that at most `room` processes reach; 0 where all that move do.
+    fn busiest(&mut self, room: usize, entries: &Entries) -> u32 {
+        if room == 0 {
+            return u32::MAX;
+        }
+        self.scores.clear();
+        self.scores.extend(entries.iter().map(|entry| entry.busy).filter(|busy| *busy > 0));
+        if self.scores.len() <= room {
+            // Those that rest yield; nobody else has to, and when no one rests nobody does.
+            return u32::from(self.scores.len() < entries.len() && self.open() >= self.bound);
+        }
+        let (_, first_outside, _) = self.scores.select_nth_unstable_by(room, |a, b| b.cmp(a));
+        first_outside.saturating_add(1)
+    }
+
+    /// No descriptor was to be had for this process or this host: half of the kept ones are given back, and no
+    /// more are kept from now on.
+    pub fn give_back_half(&mut self, entries: &mut Entries) {
+        self.bound = self.open() / 2;
+        for entry in entries.iter_mut() {
+            if self.open() <= self.bound {
+                return;
+            }
+            entry.kept.close_others();
+        }
+        for entry in entries.iter_mut().rev() {
+            if self.open() <= self.bound {
+                return;
+            }
+            entry.kept = KeptFiles::default();
+        }
+    }
+}
