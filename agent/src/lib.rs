@@ -17,8 +17,13 @@
 //! | [`outputs`] | where numbers leave the agent |
 #![forbid(unsafe_code)]
 
+pub mod agent;
+pub mod cli;
 pub mod clock;
+pub mod commands;
+pub mod config;
 pub mod judge;
+pub mod logging;
 pub mod outputs;
 pub mod own;
 

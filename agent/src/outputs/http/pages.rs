@@ -126,3 +126,49 @@ impl Sink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use procagent_core::metric::{Gauge, Unit};
+    use procagent_core::registry::{Family, Point};
+    use procagent_core::time::{Ns, Timestamp};
+
+    static UP: Gauge<0> = Gauge::per_host("a.up", Unit::None, &[], "Whether it is up");
+
+    fn families() -> Arc<Families> {
+        let point = Point { group: None, values: [].into(), value: 1, start: Ns(0) };
+        let family = Family { desc: UP.desc(), points: vec![point] };
+        Arc::new(Families { at: Timestamp::default(), families: vec![family; 3] })
+    }
+
+    #[test]
+    fn a_body_is_encoded_once_however_many_ask() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (sender, receiver) = watch::channel(Arc::new(Families::default()));
+            let pages = Pages::new(receiver);
+            assert!(pages.last().is_none());
+            sender.send_replace(families());
+            let page = pages.last().unwrap();
+            for format in [Format::OpenMetrics, Format::Classic] {
+                for gzip in [false, true] {
+                    let form = Form { format, gzip };
+                    // The first is given up in the middle, as when its client hangs up.
+                    let given_up = tokio::spawn({
+                        let page = Arc::clone(&page);
+                        async move { page.body(form).await }
+                    });
+                    tokio::task::yield_now().await;
+                    given_up.abort();
+                    let (a, b) = tokio::join!(page.body(form), page.body(form));
+                    let (a, b) = (a.unwrap(), b.unwrap());
+                    let c = pages.last().unwrap().body(form).await.unwrap();
+                    assert_eq!((a.as_ptr(), a.as_ptr()), (b.as_ptr(), c.as_ptr()), "{form:?}");
+                }
+            }
+            sender.send_replace(families());
+            assert!(!Arc::ptr_eq(&page, &pages.last().unwrap()));
+        });
+    }
+}

@@ -1,0 +1,117 @@
+//! The command line.
+
+use crate::config::{Level, Request, layer};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `0.1.0 (revision 0123456789ab)`.
+const LONG_VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (revision ", env!("PROCAGENT_REVISION"), ")");
+
+/// Watches every process of this host and exports what they use to Prometheus
+#[derive(Debug, Parser)]
+#[command(
+    name = "procagent",
+    version = LONG_VERSION,
+    args_conflicts_with_subcommands = true,
+    after_help = "Without --config, /etc/procagent/agent.yaml is read if there is one.\n\
+                  Exit codes: 0 done or stopped by a signal; 1 failed at run time, such as a port that is taken or\n\
+                  an unreadable /proc; 2 wrong configuration or usage."
+)]
+pub struct Cli {
+    /// What to do; without a command, run.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to run.
+    #[command(flatten)]
+    pub run: Run,
+}
+
+/// How to run.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Scan once, print the page to standard output, and exit
+    #[arg(long)]
+    pub once: bool,
+    /// Address and port of /metrics, such as 127.0.0.1:9257
+    #[arg(long, value_name = "ADDRESS", value_parser = layer::parse_address)]
+    pub listen: Option<SocketAddr>,
+    /// Time between two scans, such as 5s
+    #[arg(long, value_name = "DURATION", value_parser = layer::parse_interval)]
+    pub interval: Option<Duration>,
+    /// Where the host's /proc and /sys are found
+    #[arg(long, value_name = "FOLDER", value_parser = layer::parse_root)]
+    pub host_root: Option<PathBuf>,
+    /// What is worth a line in the log
+    #[arg(long, value_name = "LEVEL")]
+    pub log_level: Option<Level>,
+    /// The same as --log-level debug
+    #[arg(long, conflicts_with = "log_level")]
+    pub debug: bool,
+}
+
+impl Run {
+    /// What it says about the configuration.
+    pub fn request(&self) -> Request {
+        Request {
+            file: self.config.clone(),
+            interval: self.interval,
+            listen: self.listen,
+            host_root: self.host_root.clone(),
+            log_level: if self.debug { Some(Level::Debug) } else { self.log_level },
+        }
+    }
+}
+
+/// What to do besides running.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print or check a configuration
+    Config {
+        /// Which.
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Print all metrics that there can be, with their labels and what they mean
+    Metrics {
+        /// How to print them
+        #[arg(long, value_enum, default_value = "text")]
+        format: CatalogueFormat,
+    },
+}
+
+/// Commands about configurations.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print the default configuration with an explanation of every key
+    Init,
+    /// Say whether a configuration file is right, and what is wrong with it
+    Check {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// How the catalogue of metrics is printed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum CatalogueFormat {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,59 @@
+//! What is wrong with a configuration, for people.
+
+use std::fmt;
+
+/// One fault: where it is, under which key, what it is. Exit code 2.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// A file, a variable or an option.
+    pub origin: String,
+    /// Line and column in the file, both from 1; absent where the whole is meant.
+    pub place: Option<Place>,
+    /// The path of the key, such as `outputs.prometheus.listen`; empty at the root.
+    pub key: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+    /// The lines around it, secrets left out; may be empty.
+    pub snippet: String,
+}
+
+/// A place in a file, counted from 1, columns in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The line.
+    pub line: u64,
+    /// The column.
+    pub column: u64,
+}
+
+impl ConfigError {
+    /// One that concerns a file, variable or option as a whole.
+    pub fn whole(origin: impl Into<String>, message: impl Into<String>) -> ConfigError {
+        ConfigError {
+            origin: origin.into(),
+            place: None,
+            key: String::new(),
+            message: message.into(),
+            snippet: String::new(),
+        }
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.origin)?;
+        if let Some(Place { line, column }) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.message)?;
+        if !self.snippet.is_empty() {
+            write!(f, "\n{}", self.snippet.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -1,0 +1,217 @@
+//! One layer of configuration: every key optional. The file, the variables and the command line are each one.
+
+use super::{Config, Level, LogFormat, SourceChoice, duration};
+use procagent_core::switch::Switch;
+use serde::Deserialize;
+use serde::de::{Deserializer, Error};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// All keys there are. One that is absent, or has no value, leaves what the layer below says.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the keys are those of Config")]
+pub struct Layer {
+    #[serde(deserialize_with = "interval_option")]
+    pub interval: Option<Duration>,
+    #[serde(deserialize_with = "source")]
+    pub source: Option<SourceChoice>,
+    #[serde(deserialize_with = "at_most::<_, 10_000_000>")]
+    pub remember: Option<usize>,
+    pub host: Option<Host>,
+    pub groups: Option<Groups>,
+    pub collectors: Option<procagent_collectors::Settings>,
+    pub outputs: Option<Outputs>,
+    pub log: Option<Log>,
+}
+
+/// The part `host`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the keys are those of Config")]
+pub struct Host {
+    #[serde(deserialize_with = "absolute")]
+    pub root: Option<PathBuf>,
+    #[serde(deserialize_with = "at_most::<_, 1_000_000>")]
+    pub descriptors: Option<usize>,
+}
+
+/// The part `groups`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the keys are those of Config")]
+pub struct Groups {
+    #[serde(deserialize_with = "at_most::<_, 100_000>")]
+    pub limit: Option<usize>,
+    #[serde(deserialize_with = "duration::option")]
+    pub forget: Option<Duration>,
+}
+
+/// The part `outputs`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the keys are those of Config")]
+pub struct Outputs {
+    #[serde(deserialize_with = "at_most::<_, 10_000_000>")]
+    pub series_limit: Option<usize>,
+    pub prometheus: Option<Switch<PrometheusLayer>>,
+}
+
+/// The part `outputs.prometheus`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the keys are those of Config")]
+pub struct PrometheusLayer {
+    #[serde(deserialize_with = "address")]
+    pub listen: Option<SocketAddr>,
+}
+
+/// The part `log`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the keys are those of Config")]
+pub struct Log {
+    pub level: Option<Level>,
+    pub format: Option<LogFormat>,
+}
+
+impl Layer {
+    /// Lays this over `below`.
+    pub fn over(self, mut below: Config) -> Config {
+        set(&mut below.interval, self.interval);
+        set(&mut below.source, self.source);
+        set(&mut below.remember, self.remember);
+        set(&mut below.collectors, self.collectors);
+        let host = self.host.unwrap_or_default();
+        set(&mut below.host.root, host.root);
+        set(&mut below.host.descriptors, host.descriptors);
+        let groups = self.groups.unwrap_or_default();
+        set(&mut below.groups.limit, groups.limit);
+        set(&mut below.groups.forget, groups.forget);
+        let outputs = self.outputs.unwrap_or_default();
+        set(&mut below.outputs.series_limit, outputs.series_limit);
+        match outputs.prometheus {
+            None => {}
+            Some(Switch::Off) => below.outputs.prometheus = Switch::Off,
+            Some(Switch::On(layer)) => {
+                let mut prometheus = below.outputs.prometheus.on().cloned().unwrap_or_default();
+                set(&mut prometheus.listen, layer.listen);
+                below.outputs.prometheus = Switch::On(prometheus);
+            }
+        }
+        let log = self.log.unwrap_or_default();
+        set(&mut below.log.level, log.level);
+        set(&mut below.log.format, log.format);
+        below
+    }
+}
+
+fn set<T>(below: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *below = value;
+    }
+}
+
+/// Below this the agent would do nothing but scan.
+const INTERVAL_MIN: Duration = Duration::from_millis(10);
+const INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn parse_interval(text: &str) -> Result<Duration, String> {
+    let interval = duration::parse(text)?;
+    if interval < INTERVAL_MIN {
+        return Err(format!("`{text}` is too short: 10ms is the least"));
+    }
+    if interval > INTERVAL_MAX {
+        return Err(format!("`{text}` is too long: 1d is the most"));
+    }
+    Ok(interval)
+}
+
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        let shown: String = text.chars().take(80).collect();
+        format!("`{shown}` is no IP address with a port: write 127.0.0.1:9257, [::1]:9257, or 0.0.0.0:9257 for all")
+    })
+}
+
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn parse_root(text: &str) -> Result<PathBuf, String> {
+    if Path::new(text).is_absolute() {
+        return Ok(PathBuf::from(text));
+    }
+    let shown: String = text.chars().take(80).collect();
+    Err(format!(
+        "`{shown}` is no absolute path: write / or, in a container, the folder where the host's / is mounted"
+    ))
+}
+
+fn interval_option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    text(deserializer, parse_interval)
+}
+
+fn address<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    text(deserializer, parse_address)
+}
+
+fn absolute<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<PathBuf>, D::Error> {
+    text(deserializer, parse_root)
+}
+
+fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SourceChoice>, D::Error> {
+    text(deserializer, |text| match text {
+        "auto" => Ok(SourceChoice::Auto),
+        "procfs" => Ok(SourceChoice::Procfs),
+        "ebpf" | "portable" => Err(format!("this build has no source `{text}`: write auto or procfs")),
+        _ => Err("unknown source: write auto or procfs".to_owned()),
+    })
+}
+
+fn text<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    parse: impl FnOnce(&str) -> Result<T, String>,
+) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| parse(&text).map_err(D::Error::custom)).transpose()
+}
+
+/// A count with an upper bound, so that no typing error asks for more memory than there is.
+fn at_most<'de, D: Deserializer<'de>, const MAX: usize>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    match Option::<u64>::deserialize(deserializer)?.map(usize::try_from) {
+        None => Ok(None),
+        Some(Ok(number)) if number <= MAX => Ok(Some(number)),
+        Some(_) => Err(D::Error::custom(format!("the number is too large: {MAX} is the most"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Prometheus;
+
+    #[test]
+    fn an_empty_layer_changes_nothing() {
+        assert_eq!(Layer::default().over(Config::default()), Config::default());
+    }
+
+    #[test]
+    fn off_and_on_again() {
+        let off = Layer {
+            outputs: Some(Outputs { prometheus: Some(Switch::Off), ..Outputs::default() }),
+            ..Layer::default()
+        };
+        let config = off.over(Config::default());
+        assert_eq!(config.outputs.prometheus, Switch::Off);
+        let listen = SocketAddr::from(([127, 0, 0, 1], 1));
+        let on = Some(Switch::On(PrometheusLayer { listen: Some(listen) }));
+        let on =
+            Layer { outputs: Some(Outputs { prometheus: on, ..Outputs::default() }), ..Layer::default() };
+        let config = on.over(config);
+        assert_eq!(config.outputs.prometheus, Switch::On(Prometheus { listen }));
+    }
+}

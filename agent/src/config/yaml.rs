@@ -1,0 +1,78 @@
+//! The one place that knows the YAML library: its errors end here, worded for people.
+
+use super::error::{ConfigError, Place};
+use super::follow::{Follow, Trail};
+use super::snippet::{is_secret, snippet};
+use super::variables::Variables;
+use serde::Deserialize as _;
+use serde::de::DeserializeOwned;
+use serde_saphyr::{Error, MessageFormatter, Options, UserMessageFormatter};
+
+/// Reads `text`, which came from `origin`. A file without content is `T::default()`.
+pub fn parse<T: DeserializeOwned + Default>(
+    origin: &str,
+    text: &str,
+    variables: &Variables,
+) -> Result<T, ConfigError> {
+    let trail = Trail::new(variables);
+    let read = serde_saphyr::with_deserializer_from_str_with_options(text, options(), |deserializer| {
+        Option::<T>::deserialize(Follow::new(deserializer, &trail))
+    });
+    match read {
+        Ok(value) => Ok(value.unwrap_or_default()),
+        Err(error) => Err(describe(origin, text, &error, &trail)),
+    }
+}
+
+fn options() -> Options {
+    serde_saphyr::options! {
+        strict_booleans: true,
+        reject_unsupported_tags: true,
+        merge_keys: serde_saphyr::options::MergeKeyPolicy::Error,
+        // Ours leaves secrets out.
+        with_snippet: false,
+    }
+}
+
+fn describe(origin: &str, text: &str, error: &Error, trail: &Trail<'_>) -> ConfigError {
+    let error = error.without_snippet();
+    let place = error.location().map(|location| Place { line: location.line(), column: location.column() });
+    let key = trail.path();
+    let message = if is_secret(&key) && !matches!(error, Error::SerdeUnknownField { .. }) {
+        "the value is not what is expected here; it is not shown, for it may be secret".to_owned()
+    } else {
+        trail.without_values(&message(error))
+    };
+    let snippet = place.map(|place| snippet(text, place)).unwrap_or_default();
+    ConfigError { origin: origin.to_owned(), place, key, message, snippet }
+}
+
+fn message(error: &Error) -> String {
+    match error {
+        Error::SerdeUnknownField { expected, .. } if expected.is_empty() => {
+            "unknown key: none is known here".to_owned()
+        }
+        Error::SerdeUnknownField { expected, .. } => {
+            format!("unknown key: known here are {}", expected.join(", "))
+        }
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            format!("`{variant}` is unknown: write {}", one_of(expected))
+        }
+        Error::SerdeInvalidType { unexpected, expected, .. }
+        | Error::SerdeInvalidValue { unexpected, expected, .. } => {
+            format!("expected {expected}, found {unexpected}")
+        }
+        Error::DuplicateMappingKey { .. } => "this key is there twice".to_owned(),
+        Error::Message { msg, .. } => msg.clone(),
+        Error::AliasError { error, .. } => message(error),
+        error => UserMessageFormatter.format_message(error).into_owned(),
+    }
+}
+
+fn one_of(words: &[&str]) -> String {
+    match words {
+        [] => "nothing".to_owned(),
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{} or {last}", first.join(", ")),
+    }
+}
