@@ -260,7 +260,17 @@ impl FakeHost {
 
     /// Begins or changes a process.
     pub fn put(&self, process: &FakeProcess) {
+        self.put_without(process, "");
+    }
+
+    /// The same but for one file, which stays as it is.
+    pub fn put_without(&self, process: &FakeProcess, except: &str) {
         let pid = process.pid;
+        let write = |path: PathBuf, content: &[u8]| {
+            if path.file_name().is_some_and(|name| name != except) {
+                write(path, content);
+            }
+        };
         let file = |name| self.file(pid, name);
         let alive = !process.kernel_thread && process.state != 'Z';
         let mut cmdline = Vec::new();
@@ -270,13 +280,13 @@ impl FakeHost {
         }
         let mut comm = process.comm.clone();
         comm.push(b'\n');
-        write(file("comm"), comm);
-        write(file("cmdline"), cmdline);
-        write(file("statm"), process.statm());
-        write(file("status"), process.status());
-        write(file("io"), process.io());
-        write(file("cgroup"), "0::/\n");
-        write(file("limits"), LIMITS);
+        write(file("comm"), &comm);
+        write(file("cmdline"), &cmdline);
+        write(file("statm"), process.statm().as_bytes());
+        write(file("status"), &process.status());
+        write(file("io"), process.io().as_bytes());
+        write(file("cgroup"), b"0::/\n");
+        write(file("limits"), LIMITS.as_bytes());
         let exe = process.exe.as_deref().filter(|_| alive);
         set_link(&file("exe"), exe);
         for number in 0..1024 {
@@ -288,7 +298,7 @@ impl FakeHost {
             set_link(&path, open.then_some("/dev/null"));
         }
         // Last: a process without stat is none.
-        write(file("stat"), process.stat());
+        write(file("stat"), &process.stat());
     }
 
     /// Ends a process: its folder is gone.
@@ -300,11 +310,11 @@ impl FakeHost {
         std::fs::remove_dir_all(self.root().join(format!("proc/{pid}"))).expect("the process was there");
     }
 
-    /// Puts a FIFO in place of a file of a process: who reads it waits for ever.
+    /// Puts a FIFO in place of a file of a process, which need not have been there: who reads it waits for ever.
     pub fn hang(&self, pid: u32, name: &str) {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let path = self.file(pid, name);
-        std::fs::remove_file(&path).expect("the file was there");
+        let _may_not_be_there = std::fs::remove_file(&path);
         mknodat(CWD, &path, FileType::Fifo, Mode::from_raw_mode(0o644), 0).expect("a FIFO can be made");
     }
 }

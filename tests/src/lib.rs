@@ -7,6 +7,8 @@
 //! | [`prometheus`] | a real Prometheus that scrapes it |
 //! | [`http`] | a plain HTTP client |
 //! | [`page`] | a metrics page, to ask for values |
+//! | [`pipeline`] | scan, table, collectors, registry and encoders in this process, with the time as an argument |
+//! | [`dashboard`] | the dashboards and their queries |
 //! | [`host`] | a made-up host: a folder that looks like /proc |
 //!
 //! A test that cannot run here says so with [`skip`] and returns.
@@ -18,9 +20,12 @@
 )]
 
 pub mod agent;
+pub mod crowd;
+pub mod dashboard;
 pub mod host;
 pub mod http;
 pub mod page;
+pub mod pipeline;
 pub mod prometheus;
 pub mod system;
 

@@ -101,6 +101,12 @@ pub fn time<T>(what: impl FnOnce() -> T) -> (T, Duration) {
     (result, begun.elapsed())
 }
 
+/// Seconds since 1970.
+pub fn wall() -> f64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.expect("later than 1970").as_secs_f64()
+}
+
 /// A file as text; panics with its name.
 pub fn read(path: impl AsRef<Path>) -> String {
     let path = path.as_ref();

@@ -1,0 +1,147 @@
+//! A real Prometheus scrapes the real binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
+
+use procagent_tests::agent::{Agent, OPENMETRICS};
+use procagent_tests::prometheus::Prometheus;
+use procagent_tests::system::{self, Program, alone, command, run, said, wait_for};
+use procagent_tests::{crowd, dashboard, http, skip};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::symlink;
+use std::process::Stdio;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A running program that the agent knows by this name: a link to a real one.
+fn called(name: &[u8], directory: &TempDir, program: &str, args: &[&str]) -> Program {
+    let link = directory.path().join(OsStr::from_bytes(name));
+    symlink(system::find(program).expect("a Debian has it"), &link).unwrap();
+    Program::start(command(link).args(args).stdout(Stdio::null()).stderr(Stdio::null()))
+}
+
+#[test]
+fn prometheus_scrapes_the_agent_and_every_query_of_the_dashboards_returns_data() {
+    let agent = Agent::start("interval: 1s");
+    let Some(prometheus) = Prometheus::scraping(agent.port) else {
+        return skip(
+            "prometheus_scrapes_the_agent_and_every_query_of_the_dashboards_returns_data",
+            "prometheus is not installed",
+        );
+    };
+    prometheus.wait_query("up == 1", Duration::from_secs(20));
+    // Two scrapes make a rate.
+    prometheus.wait_query("rate(process_cpu_time_seconds_total[10s])", Duration::from_secs(20));
+    for (file, dashboard) in dashboard::all() {
+        for query in dashboard::queries(&dashboard) {
+            let expression = dashboard::with_variables(&query.expression);
+            let answer = prometheus.query(&expression);
+            let answer =
+                answer.unwrap_or_else(|error| panic!("{file}, {}: {expression}: {error}", query.title));
+            assert!(!answer.is_empty(), "{file}, {}: no data: {expression}", query.title);
+        }
+    }
+    // No label of ours collides with one of the target.
+    let exported = prometheus.query("{__name__=~\".+\",exported_instance!=\"\"}").unwrap();
+    assert!(exported.is_empty(), "{exported:?}");
+    let exported = prometheus.query("{__name__=~\".+\",exported_job!=\"\"}").unwrap();
+    assert!(exported.is_empty(), "{exported:?}");
+}
+
+/// a2: what the agent counts for a busy loop is what the kernel counts for it.
+#[test]
+fn a2_cpu_time_between_two_samples_is_that_of_the_process() {
+    const TEST: &str = "a2_cpu_time_between_two_samples_is_that_of_the_process";
+    let _alone = alone();
+    let directory = TempDir::new().unwrap();
+    let busy = called(b"busy-loop-a2", &directory, "sh", &["-c", "while :; do :; done"]);
+    let agent = Agent::start("interval: 1s");
+    let Some(prometheus) = Prometheus::scraping(agent.port) else {
+        return skip(TEST, "prometheus is not installed");
+    };
+    // What the kernel says, and when.
+    let mut truth: Vec<(f64, u64)> = Vec::new();
+    let total = "sum by (group) (process_cpu_time_seconds_total{group=\"busy-loop-a2\"})";
+    let samples = wait_for(Duration::from_secs(90), "samples 30 s apart", || {
+        truth.push((system::wall(), crowd::cpu_microseconds(busy.pid())));
+        if truth.len() % 50 != 0 {
+            return None;
+        }
+        let scans = prometheus.query("procagent_scan_time_seconds[90s]").unwrap();
+        let scans = scans.first()?.samples.clone();
+        let (first, last) = (scans.get(1)?, scans.last()?);
+        (last.1 - first.1 >= 30.0).then_some((*first, *last))
+    });
+    truth.push((system::wall(), crowd::cpu_microseconds(busy.pid())));
+
+    let ((first_scrape, first_scan), (last_scrape, last_scan)) = samples;
+    let at = |scrape: f64| {
+        let answer = prometheus.query(&format!("{total} @ {scrape:.3}")).unwrap();
+        answer.first().expect("the group has a series").samples[0].1
+    };
+    let counted = at(last_scrape) - at(first_scrape);
+    let used = interpolate(&truth, last_scan) - interpolate(&truth, first_scan);
+    assert!(used > 3.0, "the loop was busy: {used}");
+    assert!((counted / used - 1.0).abs() < 0.05, "{counted} s counted, {used} s used");
+}
+
+/// Seconds at a time between two samples of microseconds.
+fn interpolate(samples: &[(f64, u64)], at: f64) -> f64 {
+    let after = samples.iter().position(|(time, _)| *time >= at).expect("sampled until then");
+    let ((t0, v0), (t1, v1)) = (samples[after - 1], samples[after]);
+    (v0 as f64 + (v1 - v0) as f64 * (at - t0) / (t1 - t0)) / 1e6
+}
+
+/// Names that programs can give themselves; no slash and no NUL, which no name can have.
+const HOSTILE: [&[u8]; 8] = [
+    b"quo\"te",
+    b"new\nline 1",
+    b"br{a}ces=,",
+    b"back\\slash\\",
+    b"inval\xff\xfeid",
+    "emoji\u{1f980}\u{200d}".as_bytes(),
+    b"# EOF",
+    b" total} 1",
+];
+
+/// The page stays a page whatever programs call themselves: Prometheus's own checker and the strict OpenMetrics
+/// parser take it, and each name is there.
+#[test]
+fn failure_hostile_name() {
+    let directory = TempDir::new().unwrap();
+    let _running = HOSTILE.map(|name| called(name, &directory, "sleep", &["600"]));
+    let agent = Agent::start("interval: 1s");
+    let page = agent.next_page(1);
+    let groups = page.metric("process_thread_count").values_of("group");
+    for name in HOSTILE {
+        let name = String::from_utf8_lossy(name);
+        assert!(groups.contains(&&*name), "{name:?} is not among {groups:?}");
+    }
+
+    let file = directory.path().join("page");
+    system::write(&file, http::get(agent.port, "/metrics", &["Accept: text/plain; version=0.0.4"]).body);
+    check(
+        "promtool",
+        command("sh").arg("-c").arg("exec promtool check metrics < \"$1\"").arg("sh").arg(&file),
+        system::find("promtool").is_some(),
+    );
+    system::write(&file, http::get(agent.port, "/metrics", &[OPENMETRICS]).body);
+    let python = std::env::var_os("PROCAGENT_PYTHON").unwrap_or_else(|| "python3".into());
+    let has_parser = run(command(&python).args(["-c", "import prometheus_client"])).status.success();
+    check("strict OpenMetrics parser", command(&python).args(["-c", PARSE]).arg(&file), has_parser);
+}
+
+const PARSE: &str = "
+import sys
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+text = open(sys.argv[1], encoding='utf-8', newline='').read()
+count = sum(len(family.samples) for family in parse(text))
+assert count > 100, count
+";
+
+fn check(what: &str, line: &mut std::process::Command, there: bool) {
+    if !there {
+        return skip("failure_hostile_name", &format!("{what} is not installed"));
+    }
+    let output = run(line);
+    assert!(output.status.success(), "{what}: {}", said(&output));
+}
