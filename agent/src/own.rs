@@ -200,7 +200,7 @@ impl Own {
         out: &mut Samples,
     ) {
         let (snapshot, table, groups) = (tick.current, tick.host.table, tick.host.groups);
-        out.set_host(&BUILD_INFO, [env!("CARGO_PKG_VERSION"), crate::REVISION], 1);
+        out.set_host(&BUILD_INFO, [crate::VERSION, crate::REVISION], 1);
         out.set_host(&SCAN_TIME, [], snapshot.begun.wall.0);
         out.set_host(&SCAN_DURATION, [], snapshot.ended.mono.since(snapshot.begun.mono).0);
         out.add_host(&SCAN_MISSED, [], self.missed.step(counts.missed));
