@@ -95,7 +95,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// `remember` bounds the ended processes that are kept beyond the tick that reports them; `ticks_per_second` is the grain of start times.
+    /// `remember` bounds the ended processes that are kept beyond the tick that reports them;
+    /// `ticks_per_second` is the grain of start times.
     pub fn new(remember: usize, ticks_per_second: u64) -> Table {
         Table {
             rows: Vec::new(),
@@ -153,6 +154,9 @@ impl Table {
         row.started = row.scan == 0;
         row.scan = self.scan;
         refresh(&mut row.process, reading);
+        if row.started && row.process.parent.is_none() {
+            self.newborn.push((slot, reading.parent));
+        }
     }
 
     fn insert(&mut self, reading: &Reading) -> usize {
@@ -188,14 +192,15 @@ impl Table {
         slot
     }
 
-    /// A process that the last scan could not read, and this one can: it goes on from what it had used then.
+    /// A process that the last scan could not read, and this one can: it goes on from what it had used then. Its
+    /// group may be gone.
     fn take_back(&mut self, missed: Ended, reading: &Reading) -> usize {
         let slot = self.place(Row {
             process: missed.process,
             usage: missed.usage,
             delta: Usage::default(),
-            group: missed.group,
-            unassigned: missed.unassigned,
+            group: UNASSIGNED,
+            unassigned: true,
             scan: self.scan,
             started: false,
             estimated: false,

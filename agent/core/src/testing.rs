@@ -92,17 +92,16 @@ pub struct Bench {
 
 impl Default for Bench {
     fn default() -> Bench {
-        Bench {
-            table: Table::new(1000, 100),
-            groups: Groups::new(500, Ns::from_secs(3600)),
-            registry: Registry::new(50_000),
-            samples: Samples::default(),
-            previous: None,
-        }
+        Bench::new(Groups::new(500, Ns::from_secs(3600)), Registry::new(50_000))
     }
 }
 
 impl Bench {
+    /// With room for these groups and series.
+    pub fn new(groups: Groups, registry: Registry) -> Bench {
+        Bench { table: Table::new(1000, 100), groups, registry, samples: Samples::default(), previous: None }
+    }
+
     /// Runs one tick. Panics where the collector fails.
     #[allow(clippy::expect_used)]
     pub fn tick(&mut self, collector: &mut dyn Collector, snapshot: &Snapshot) -> Families {

@@ -79,6 +79,9 @@ impl Table {
                 _ => self.end(slot, self.timestamp(record.at.0)),
             }
         }
+        if self.ended.get(id).is_some() {
+            return Some(id);
+        }
         if self.births >= BIRTHS_MAX {
             return None;
         }
