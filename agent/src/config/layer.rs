@@ -3,7 +3,8 @@
 use super::{Config, Level, LogFormat, SourceChoice, duration};
 use procagent_core::switch::Switch;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -134,7 +135,7 @@ pub fn parse_interval(text: &str) -> Result<Duration, String> {
 /// What is wrong, and what would be right.
 pub fn parse_address(text: &str) -> Result<SocketAddr, String> {
     text.parse().map_err(|_| {
-        let shown: String = text.chars().take(80).collect();
+        let shown = shorten(text);
         format!("`{shown}` is no IP address with a port: write 127.0.0.1:9257, [::1]:9257, or 0.0.0.0:9257 for all")
     })
 }
@@ -145,7 +146,7 @@ pub fn parse_root(text: &str) -> Result<PathBuf, String> {
     if Path::new(text).is_absolute() {
         return Ok(PathBuf::from(text));
     }
-    let shown: String = text.chars().take(80).collect();
+    let shown = shorten(text);
     Err(format!(
         "`{shown}` is no absolute path: write / or, in a container, the folder where the host's / is mounted"
     ))
@@ -168,7 +169,7 @@ fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SourceCho
         "auto" => Ok(SourceChoice::Auto),
         "procfs" => Ok(SourceChoice::Procfs),
         "ebpf" | "portable" => Err(format!("this build has no source `{text}`: write auto or procfs")),
-        _ => Err("unknown source: write auto or procfs".to_owned()),
+        _ => Err(format!("`{}` is unknown: write auto or procfs", shorten(text))),
     })
 }
 
@@ -180,13 +181,61 @@ fn text<'de, D: Deserializer<'de>, T>(
     text.map(|text| parse(&text).map_err(D::Error::custom)).transpose()
 }
 
-/// A count with an upper bound, so that no typing error asks for more memory than there is.
+/// A count with an upper bound, so that no typing error asks for more memory than there is. Quoted numbers are
+/// strings, and refused.
 fn at_most<'de, D: Deserializer<'de>, const MAX: usize>(deserializer: D) -> Result<Option<usize>, D::Error> {
-    match Option::<u64>::deserialize(deserializer)?.map(usize::try_from) {
-        None => Ok(None),
-        Some(Ok(number)) if number <= MAX => Ok(Some(number)),
-        Some(_) => Err(D::Error::custom(format!("the number is too large: {MAX} is the most"))),
+    // An error made here points at the value; made inside the visitor it would point at the key.
+    match deserializer.deserialize_any(Count)? {
+        Ok(None) => Ok(None),
+        Ok(Some(number)) if number <= MAX as u64 => Ok(usize::try_from(number).ok()),
+        Ok(Some(number)) => {
+            Err(D::Error::custom(format!("{number} is too large: write a whole number from 0 to {MAX}")))
+        }
+        Err(found) => Err(D::Error::custom(format!(
+            "expected a whole number from 0 to {MAX}, found {}",
+            shorten(&found)
+        ))),
     }
+}
+
+/// Takes whatever stands there: a number, nothing, or what it is instead.
+struct Count;
+
+impl Visitor<'_> for Count {
+    type Value = Result<Option<u64>, String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a whole number")
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Ok(Some(number)))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(u64::try_from(number).map(Some).map_err(|_| Unexpected::Signed(number).to_string()))
+    }
+
+    fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Err(Unexpected::Float(number).to_string()))
+    }
+
+    fn visit_bool<E: Error>(self, fact: bool) -> Result<Self::Value, E> {
+        Ok(Err(Unexpected::Bool(fact).to_string()))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Err(Unexpected::Str(text).to_string()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Ok(None))
+    }
+}
+
+/// Enough of a value to recognise it by.
+fn shorten(text: &str) -> String {
+    text.chars().take(80).collect()
 }
 
 #[cfg(test)]

@@ -43,7 +43,7 @@ impl Variables {
             let Some((name, after)) = after.split_once('}').filter(|(name, _)| is_name(name)) else {
                 return Err(format!(
                     "`${{{}` is no variable: write ${{NAME}} with letters, digits and underscores",
-                    after.chars().take(20).collect::<String>()
+                    after.chars().take(40).collect::<String>()
                 ));
             };
             let Some(value) = self.get(name) else {

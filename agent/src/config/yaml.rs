@@ -37,7 +37,11 @@ fn options() -> Options {
 fn describe(origin: &str, text: &str, error: &Error, trail: &Trail<'_>) -> ConfigError {
     let error = error.without_snippet();
     let place = error.location().map(|location| Place { line: location.line(), column: location.column() });
-    let key = trail.path();
+    let mut key = trail.path();
+    // The library finds it before the key is handed out.
+    if let Error::DuplicateMappingKey { key: Some(twice), .. } = error {
+        key = if key.is_empty() { twice.clone() } else { format!("{key}.{twice}") };
+    }
     let message = if is_secret(&key) && !matches!(error, Error::SerdeUnknownField { .. }) {
         "the value is not what is expected here; it is not shown, for it may be secret".to_owned()
     } else {
@@ -50,22 +54,36 @@ fn describe(origin: &str, text: &str, error: &Error, trail: &Trail<'_>) -> Confi
 fn message(error: &Error) -> String {
     match error {
         Error::SerdeUnknownField { expected, .. } if expected.is_empty() => {
-            "unknown key: none is known here".to_owned()
+            "unknown key; none is known here".to_owned()
         }
         Error::SerdeUnknownField { expected, .. } => {
-            format!("unknown key: known here are {}", expected.join(", "))
+            format!("unknown key; known here: {}", expected.join(", "))
         }
         Error::SerdeUnknownVariant { variant, expected, .. } => {
             format!("`{variant}` is unknown: write {}", one_of(expected))
         }
         Error::SerdeInvalidType { unexpected, expected, .. }
         | Error::SerdeInvalidValue { unexpected, expected, .. } => {
-            format!("expected {expected}, found {unexpected}")
+            format!("expected {expected}, found {}", unexpected.chars().take(80).collect::<String>())
         }
         Error::DuplicateMappingKey { .. } => "this key is there twice".to_owned(),
+        Error::Unexpected { expected: "mapping start", .. } => {
+            "expected keys and values, as in `key: value`".to_owned()
+        }
+        Error::Unexpected { expected: "string scalar", .. }
+        | Error::ExternallyTaggedEnumExpectedScalarOrMapping { .. } => "expected one value here".to_owned(),
+        Error::MergeKeyNotAllowed { .. } => "`<<` is not supported: write the keys out".to_owned(),
+        Error::MultipleDocuments { .. } => {
+            "a second document begins here: one file is one configuration".to_owned()
+        }
         Error::Message { msg, .. } => msg.clone(),
         Error::AliasError { error, .. } => message(error),
-        error => UserMessageFormatter.format_message(error).into_owned(),
+        error => match UserMessageFormatter.format_message(error) {
+            text if text.starts_with("tabs disallowed") => {
+                "a tab stands here: YAML is indented by spaces".to_owned()
+            }
+            text => text.into_owned(),
+        },
     }
 }
 
