@@ -47,6 +47,7 @@ enum Step {
         pid: u32,
         name: usize,
         early: bool,
+        readable: bool,
     },
     Death(u32),
     Exec {
@@ -81,8 +82,8 @@ fn step() -> impl Strategy<Value = Step> {
     let pid = 0..PIDS;
     let name = 0..NAMES.len();
     prop_oneof![
-        4 => (pid.clone(), name.clone(), any::<bool>())
-            .prop_map(|(pid, name, early)| Step::Birth { pid, name, early }),
+        4 => (pid.clone(), name.clone(), any::<bool>(), prop::bool::weighted(0.8))
+            .prop_map(|(pid, name, early, readable)| Step::Birth { pid, name, early, readable }),
         2 => pid.clone().prop_map(Step::Death),
         2 => (pid.clone(), name).prop_map(|(pid, name)| Step::Exec { pid, name }),
         8 => (pid.clone(), 0..1000_u64, 0..1000_u64).prop_map(|(pid, cpu, io)| Step::Use { pid, cpu, io }),
@@ -123,7 +124,7 @@ struct World {
 impl World {
     fn step(&mut self, step: &Step) {
         match step {
-            Step::Birth { pid, name, early } => {
+            Step::Birth { pid, name, early, readable } => {
                 self.born += 1;
                 let after = self.processes.get(pid).map_or(0, |before| before.start + 1);
                 let start = if *early { self.second * 100 } else { self.second * 100 + self.born % 90 };
@@ -132,7 +133,7 @@ impl World {
                     name: *name,
                     cpu: 0,
                     io: 0,
-                    readable: true,
+                    readable: *readable,
                     missed: false,
                     less: 0,
                     told: false,

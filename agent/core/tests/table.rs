@@ -448,7 +448,7 @@ fn table_is_bounded_without_scans() {
         let (pid, start) = (number % 100_000, u64::from(200 + number / 1000));
         refused += u32::from(scene.fork(2, pid, Some(start), 1).is_none());
     }
-    assert!(scene.table.len() + scene.table.remembered() <= 2 * 65_536);
+    assert!(scene.table.len() + scene.table.remembered() <= 65_536);
     assert!(refused > 800_000, "{refused}");
     scene.scan(&snapshot(3000, []));
     assert_eq!(scene.table.len(), 0);

@@ -6,9 +6,6 @@ use crate::process::{Process, ProcessId, Usage};
 use crate::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
 
-/// So many ends are kept until a tick has reported them, however few are to be remembered after it.
-pub(super) const REPORT_MAX: usize = 65_536;
-
 /// Of the arguments of ended processes, this many bytes are kept.
 const ARGV_MAX: usize = 256;
 
@@ -29,7 +26,9 @@ pub struct Ended {
     pub(super) unassigned: bool,
 }
 
-/// Oldest first: those remembered, those the last scan reports, those that events have ended since.
+/// Oldest first: those remembered, those the last scan reports, those that events have ended since. However few are
+/// to be remembered, each stays until it was reported; there are no more of these than processes the last scan
+/// saw and births that events told of since.
 #[derive(Debug)]
 pub(super) struct EndedRing {
     by_id: HashMap<ProcessId, Ended>,
@@ -51,7 +50,11 @@ impl EndedRing {
     pub(super) fn begin_scan(&mut self) {
         self.fresh -= self.reported;
         self.reported = 0;
-        self.trim(self.remember.max(self.fresh));
+        while self.order.len() > self.remember.max(self.fresh) {
+            if let Some(oldest) = self.order.pop_front() {
+                self.by_id.remove(&oldest);
+            }
+        }
     }
 
     /// All that has ended since [`EndedRing::begin_scan`] of the scan before is reported now.
@@ -60,24 +63,12 @@ impl EndedRing {
     }
 
     pub(super) fn push(&mut self, mut ended: Ended) {
-        self.trim(self.remember.max(REPORT_MAX) - 1);
         if let Some(argv) = &mut ended.process.argv {
             argv.shorten(ARGV_MAX);
         }
         self.order.push_back(ended.process.id);
         self.fresh += 1;
         self.by_id.insert(ended.process.id, ended);
-    }
-
-    fn trim(&mut self, keep: usize) {
-        while self.order.len() > keep {
-            if let Some(oldest) = self.order.pop_front() {
-                self.by_id.remove(&oldest);
-            }
-        }
-        let lost = self.fresh.saturating_sub(self.order.len());
-        self.fresh -= lost;
-        self.reported = self.reported.saturating_sub(lost);
     }
 
     /// Takes a process back that had only been missed.
