@@ -5,7 +5,7 @@ mod common;
 
 use common::{Answer, Server, families};
 use procagent::outputs::http::Limits;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -19,7 +19,9 @@ fn raise_descriptor_limit() {
 #[test]
 fn failure_slow_http_client() {
     raise_descriptor_limit();
-    let server = Server::start(Limits::default(), families(5000));
+    // Without a deadline in the time of the test: it is the limit on connections that has to hold.
+    let limits = Limits { head: Duration::from_secs(600), ..Limits::default() };
+    let server = Server::start(limits, families(5000));
     let whole = server.get("/metrics", "").body.len();
     // 1,000 that have connected: a third says nothing, a third has sent half a head, a third goes on with a byte
     // at a time.
@@ -49,6 +51,12 @@ fn failure_slow_http_client() {
         }
         done.store(true, Ordering::Relaxed);
     });
+    let open = half_open.iter_mut().filter(|stream| {
+        stream.set_nonblocking(true).unwrap();
+        matches!(stream.read(&mut [0; 1000]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    });
+    let open = open.count();
+    assert!(open <= limits.connections, "{open} are still open");
 }
 
 #[test]

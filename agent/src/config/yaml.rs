@@ -94,3 +94,51 @@ fn one_of(words: &[&str]) -> String {
         [first @ .., last] => format!("{} or {last}", first.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::config::DEFAULT;
+    use crate::config::Config;
+    use crate::config::layer::Layer;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    /// The keys that the code knows under `path`, as it says itself when it meets another one.
+    fn known(path: &[&str]) -> BTreeSet<String> {
+        let text = path.iter().rfold("{ zzz: 1 }".to_owned(), |inner, key| format!("{{ {key}: {inner} }}"));
+        let message = parse::<Layer>("x", &text, &Variables::default()).unwrap_err().message;
+        let keys = message.rsplit_once("known here: ").map_or("", |(_, keys)| keys);
+        keys.split(", ").filter(|key| !key.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn compare(file: &Value, path: &mut Vec<&str>) -> usize {
+        let Value::Object(mapping) = file else { return 1 };
+        let there: BTreeSet<String> = mapping.keys().cloned().collect();
+        assert_eq!(there, known(path), "under {path:?}");
+        mapping
+            .iter()
+            .map(|(key, value)| {
+                let key: &'static str = key.clone().leak();
+                path.push(key);
+                let below = compare(value, path);
+                path.pop();
+                below
+            })
+            .sum()
+    }
+
+    #[test]
+    fn the_file_in_deploy_has_every_key_with_its_default() {
+        let file: Value = serde_saphyr::from_str(DEFAULT).unwrap();
+        assert!(compare(&file, &mut Vec::new()) >= 10, "no keys were compared");
+        let layer: Layer = parse("agent.yaml", DEFAULT, &Variables::default()).unwrap();
+        assert_eq!(layer.over(Config::default()), Config::default());
+        // And it says so: laid over other values it brings the defaults back.
+        let mut other =
+            Config { remember: 1, interval: std::time::Duration::from_secs(1), ..Config::default() };
+        (other.groups.limit, other.outputs.series_limit, other.host.descriptors) = (1, 1, 1);
+        let layer: Layer = parse("agent.yaml", DEFAULT, &Variables::default()).unwrap();
+        assert_eq!(layer.over(other), Config::default());
+    }
+}

@@ -1,5 +1,6 @@
 //! Who is connected. When there is no room, the connection that has been without a request longest gives way, so
-//! that clients which connect and say nothing cannot keep a real one out.
+//! that clients which connect and say nothing cannot keep a real one out. Requests may hold half of the places: were
+//! it more, clients that do not read what they asked for would leave newcomers no time to speak.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,12 +28,24 @@ struct Open {
     doing: Doing,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug)]
 enum Doing {
     /// No request in flight since this event.
     Nothing { since: u64 },
     /// A request in flight since this event and round.
     Request { since: u64, round: u64 },
+}
+
+impl Doing {
+    fn is_request(self) -> bool {
+        matches!(self, Doing::Request { .. })
+    }
+
+    fn since(self) -> u64 {
+        match self {
+            Doing::Nothing { since } | Doing::Request { since, .. } => since,
+        }
+    }
 }
 
 /// A place among the connections, given back when dropped.
@@ -53,12 +66,15 @@ impl Connections {
     }
 
     /// A place for a new connection. When full, another loses its own: the one without a request for the longest
-    /// time, or, should all have one, the one whose request takes longest.
+    /// time, or, where more than half have one, the one whose request takes longest.
     pub fn enter(&self) -> Place {
         let mut state = self.lock();
         if state.open.len() >= self.limit {
-            let oldest = state.open.iter().min_by_key(|(_, open)| open.doing).map(|(id, _)| *id);
-            oldest.into_iter().for_each(|id| state.drop_connection(id));
+            let in_flight = state.open.values().filter(|open| open.doing.is_request()).count();
+            let crowded = in_flight > self.limit / 2;
+            let candidates = state.open.iter().filter(|(_, open)| open.doing.is_request() == crowded);
+            let longest = candidates.min_by_key(|(_, open)| open.doing.since()).map(|(id, _)| *id);
+            longest.into_iter().for_each(|id| state.drop_connection(id));
         }
         let id = state.event();
         state.open.insert(id, Open { task: None, doing: Doing::Nothing { since: id } });
@@ -169,12 +185,14 @@ mod tests {
     }
 
     #[test]
-    fn the_slowest_request_gives_way_when_all_have_one() {
-        let connections = Connections::new(2);
-        let [a, b] = [(); 2].map(|()| Arc::new(connections.enter()));
-        let _requests = (b.request(), a.request());
-        let c = connections.enter();
-        assert_eq!(open(&connections), [a.id, c.id]);
+    fn the_slowest_request_gives_way_when_more_than_half_have_one() {
+        let connections = Connections::new(4);
+        let [a, b, c, d] = [(); 4].map(|()| Arc::new(connections.enter()));
+        let _requests = (b.request(), a.request(), c.request());
+        let e = connections.enter();
+        assert_eq!(open(&connections), [a.id, c.id, d.id, e.id], "not d, which has had no time to speak");
+        let f = connections.enter();
+        assert_eq!(open(&connections), [a.id, c.id, e.id, f.id]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The web server: `/metrics`, `/-/healthy`, `/-/ready` and a landing page. It never scans; it serves what the
 //! last scan left.
 //!
-//! Clients are hostile: heads have a deadline and a size, reads and writes must make progress, a request must end,
+//! Clients are hostile: heads have a deadline and a size, answers must be taken, a request must end,
 //! connections are limited ([`connections`]), bodies of requests are never read.
 //!
 //! | module | part |
@@ -42,7 +42,7 @@ pub struct Limits {
     pub connections: usize,
     /// For the head of a request to arrive; also how long a connection may idle between two requests.
     pub head: Duration,
-    /// For the next byte to be read or written.
+    /// For the client to take the next bytes of its answer.
     pub progress: Duration,
     /// For a whole request, from its head to the last piece of its response; checked in sixths.
     pub request: Duration,
@@ -118,7 +118,9 @@ pub async fn serve_within(
                 let task = tasks.spawn(connection(stream, Arc::clone(&site), place, limits));
                 connections.started(id, task);
                 accepting = true;
-                // Lets the newcomer speak before the next one may take its place.
+                // Lets the newcomer speak before the next one may take its place: its task has to be told that
+                // there is something to read, and then to read it.
+                tokio::task::yield_now().await;
                 tokio::task::yield_now().await;
             }
             Err(error) if is_the_clients(&error) => {}
@@ -140,7 +142,7 @@ fn is_the_clients(error: &io::Error) -> bool {
 
 async fn connection(stream: TcpStream, site: Arc<routes::Site>, place: Place, limits: Limits) {
     let mut stream = TimeoutStream::new(stream);
-    stream.set_read_timeout(Some(limits.progress));
+    // Heads have their own deadline and bodies are not read; a client that waits for its answer says nothing.
     stream.set_write_timeout(Some(limits.progress));
     let place = Arc::new(place);
     let service = hyper::service::service_fn(|request| {
