@@ -103,6 +103,8 @@ pub enum CatalogueFormat {
     Text,
     /// For programs
     Json,
+    /// For the README
+    Markdown,
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ mod common;
 use common::{Answer, Server, families};
 use procagent::outputs::http::Limits;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -51,8 +52,9 @@ fn failure_slow_http_client() {
         }
         done.store(true, Ordering::Relaxed);
     });
-    let open = half_open.iter_mut().filter(|stream| {
+    let open = half_open.iter().filter(|stream| {
         stream.set_nonblocking(true).unwrap();
+        let mut stream: &TcpStream = stream;
         matches!(stream.read(&mut [0; 1000]), Err(error) if error.kind() == ErrorKind::WouldBlock)
     });
     let open = open.count();

@@ -66,7 +66,18 @@ pub fn run(format: CatalogueFormat) -> Result<(), Failure> {
                 .map_err(|error| Failure::Output(std::io::Error::other(error)))?;
             print(&format!("{json}\n"))
         }
+        CatalogueFormat::Markdown => print(&markdown(&catalogue())),
     }
+}
+
+fn markdown(catalogue: &[Entry]) -> String {
+    let mut out = String::from("| metric | labels | meaning |\n|---|---|---|\n");
+    for Entry { prometheus, prometheus_labels, help, .. } in catalogue {
+        let labels: Vec<_> = prometheus_labels.iter().map(|label| format!("`{label}`")).collect();
+        let _infallible =
+            writeln!(out, "| `{prometheus}` | {} | {} |", labels.join(" "), help.replace('|', "\\|"));
+    }
+    out
 }
 
 fn text(catalogue: &[Entry]) -> String {
