@@ -238,6 +238,32 @@ fn a_flood_is_one_alert_with_a_count() {
 }
 
 #[test]
+fn what_is_held_is_bounded() {
+    let mut story = story(settings(30, 0, 2));
+    assert_eq!(story.check(0, WhileReported, &[1, 2, 3, 4, 5]), []);
+    assert_eq!(story.alerts.suppressed().map(|(_, count)| count).collect::<Vec<_>>(), [3]);
+    assert_eq!(story.check(30, WhileReported, &[1, 2, 3, 4, 5]), [(1, Opened), (2, Opened)]);
+    assert_eq!(story.check(59, WhileReported, &[1, 2, 3, 4, 5]), []);
+    assert_eq!(
+        story.check(60, WhileReported, &[1, 2, 3, 4, 5]),
+        [(3, Opened)],
+        "held long enough, and folded"
+    );
+}
+
+#[test]
+fn a_flood_does_not_end_while_anything_is_unknown() {
+    let mut story = story(settings(0, 0, 1));
+    assert_eq!(story.check(1, WhileReported, &[1, 2]), [(1, Opened), (2, Opened)]);
+    let unknown = story.said(2, true, |findings| {
+        findings.raise(process(1), WhileReported, Facts::new());
+        findings.unknown(process(2));
+    });
+    assert_eq!(unknown, []);
+    assert_eq!(story.check(3, WhileReported, &[1]), [(2, Resolved(Reason::Cleared))]);
+}
+
+#[test]
 fn room_goes_to_those_that_were_folded() {
     let mut story = story(settings(0, 0, 2));
     assert_eq!(story.check(1, WhileReported, &[1, 2, 3]), [(1, Opened), (2, Opened), (3, Opened)]);
