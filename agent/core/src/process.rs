@@ -249,7 +249,7 @@ pub const NAME_MAX: usize = 255;
 /// The length to which the kernel cuts `comm` (TASK_COMM_LEN - 1, linux/sched.h).
 const COMM_MAX: usize = 15;
 
-/// The name of a program: a script's base name; else argv[0]'s base name where `comm` is its first 15 bytes;
+/// The name of a program: a script's base name; else the base name of `argv[0]` where `comm` is its first 15 bytes;
 /// else the executable's base name; else `comm`. Invalid UTF-8 is replaced, the length is bounded, and the
 /// result is never empty.
 pub fn program_name(comm: &[u8], exe: Option<&str>, argv: Option<&CommandLine>) -> String {
