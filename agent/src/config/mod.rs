@@ -6,7 +6,7 @@
 //! | module | part |
 //! |---|---|
 //! | [`layer`] | the keys, all of them optional, and what they may hold |
-//! | [`load`] | finds the file and lays the layers over each other |
+//! | [`mod@load`] | finds the file and lays the layers over each other |
 //! | `yaml` | the one place that knows the YAML library |
 //! | `follow` | key paths and `${NAME}` on the way from YAML to types |
 //! | [`variables`] | the environment |
