@@ -3,21 +3,10 @@
 
 use procagent_tests::agent::{Agent, OPENMETRICS};
 use procagent_tests::prometheus::Prometheus;
-use procagent_tests::system::{self, Program, alone, command, run, said, wait_for};
+use procagent_tests::system::{self, alone, command, run, said, wait_for};
 use procagent_tests::{crowd, dashboard, http, skip};
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::symlink;
-use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
-
-/// A running program that the agent knows by this name: a link to a real one.
-fn called(name: &[u8], directory: &TempDir, program: &str, args: &[&str]) -> Program {
-    let link = directory.path().join(OsStr::from_bytes(name));
-    symlink(system::find(program).expect("a Debian has it"), &link).unwrap();
-    Program::start(command(link).args(args).stdout(Stdio::null()).stderr(Stdio::null()))
-}
 
 #[test]
 fn prometheus_scrapes_the_agent_and_every_query_of_the_dashboards_returns_data() {
@@ -53,7 +42,7 @@ fn a2_cpu_time_between_two_samples_is_that_of_the_process() {
     const TEST: &str = "a2_cpu_time_between_two_samples_is_that_of_the_process";
     let _alone = alone();
     let directory = TempDir::new().unwrap();
-    let busy = called(b"busy-loop-a2", &directory, "sh", &["-c", "while :; do :; done"]);
+    let busy = system::start_as(b"busy-loop-a2", directory.path(), "sh", &["-c", "while :; do :; done"]);
     let agent = Agent::start("interval: 1s");
     let Some(prometheus) = Prometheus::scraping(agent.port) else {
         return skip(TEST, "prometheus is not installed");
@@ -109,7 +98,7 @@ const HOSTILE: [&[u8]; 8] = [
 #[test]
 fn failure_hostile_name() {
     let directory = TempDir::new().unwrap();
-    let _running = HOSTILE.map(|name| called(name, &directory, "sleep", &["600"]));
+    let _running = HOSTILE.map(|name| system::start_as(name, directory.path(), "sleep", &["600"]));
     let agent = Agent::start("interval: 1s");
     let page = agent.next_page(1);
     let groups = page.metric("process_thread_count").values_of("group");
