@@ -14,6 +14,8 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Entry {
     pub stat: Stat,
+    /// The line that `stat` was parsed from; empty on first sight.
+    pub line: Vec<u8>,
     /// Whether an earlier scan saw it too. Only then is it worth a descriptor.
     pub seen_before: bool,
     /// How much CPU it used of late; halves with every scan.
@@ -118,6 +120,7 @@ impl Entry {
     pub fn new(stat: Stat) -> Entry {
         Entry {
             stat,
+            line: Vec::new(),
             seen_before: false,
             busy: 0,
             kept: KeptFiles::default(),

@@ -88,10 +88,10 @@ impl fmt::Debug for Comm {
 /// has one.
 pub fn stat(bytes: &[u8]) -> Result<Stat, Malformed> {
     let open = bytes.iter().position(|byte| *byte == b'(').ok_or(Malformed { field: "comm" })?;
-    let close = bytes.iter().rposition(|byte| *byte == b')').filter(|close| *close > open);
-    let close = close.ok_or(Malformed { field: "comm" })?;
+    let close = last_parenthesis(bytes).filter(|close| *close > open).ok_or(Malformed { field: "comm" })?;
     let pid = bytes[..open].strip_suffix(b" ").unwrap_or(b"");
-    let mut fields = Fields { rest: &bytes[close + 1..], number: 2 };
+    let rest = bytes[close + 1..].strip_prefix(b" ").unwrap_or(b"");
+    let mut fields = Fields { rest, next: 3 };
     Ok(Stat {
         pid: decimal_u32(pid).ok_or(Malformed { field: "pid" })?,
         comm: Comm::new(&bytes[open + 1..close]),
@@ -111,43 +111,85 @@ pub fn stat(bytes: &[u8]) -> Result<Stat, Malformed> {
     })
 }
 
+/// Every process is parsed in every scan, and most of its line is of no use, so what is skipped is skipped by blocks
+/// that the compiler makes vectors of.
+const BLOCK: usize = 16;
+
+fn last_parenthesis(bytes: &[u8]) -> Option<usize> {
+    let mut end = bytes.len();
+    for block in bytes.rchunks(2 * BLOCK) {
+        let begin = end - block.len();
+        if block.contains(&b')') {
+            return block.iter().rposition(|byte| *byte == b')').map(|place| begin + place);
+        }
+        end = begin;
+    }
+    None
+}
+
 /// A walk over the fields after the name, forwards only.
 struct Fields<'a> {
     rest: &'a [u8],
-    number: usize,
+    /// The field that `rest` begins with.
+    next: usize,
 }
 
 impl<'a> Fields<'a> {
-    /// Field `number`; empty past the end, and where it is cut off: half a number is a wrong one.
-    fn skip_to(&mut self, number: usize) -> &'a [u8] {
-        let mut field: &[u8] = b"";
-        while self.number < number {
-            self.rest = self.rest.strip_prefix(b" ").unwrap_or(b"");
-            let end = self.rest.iter().position(|byte| matches!(byte, b' ' | b'\n')).unwrap_or(0);
-            (field, self.rest) = self.rest.split_at(end);
-            self.number += 1;
+    fn skip(&mut self, fields: usize) {
+        let mut left = fields;
+        while let Some((block, rest)) = self.rest.split_first_chunk::<BLOCK>() {
+            let ends: u8 = block.iter().map(|byte| u8::from(*byte == b' ')).sum();
+            if usize::from(ends) >= left {
+                break;
+            }
+            left -= usize::from(ends);
+            self.rest = rest;
         }
-        field
+        for _ in 0..left {
+            let end = self.rest.iter().position(|byte| *byte == b' ');
+            self.rest = end.map_or(b"", |end| &self.rest[end + 1..]);
+        }
+    }
+
+    fn advance_to(&mut self, number: usize) {
+        self.skip(number - self.next);
+        self.next = number + 1;
     }
 
     fn letter(&mut self, number: usize, field: &'static str) -> Result<u8, Malformed> {
-        match self.skip_to(number) {
-            [letter] if letter.is_ascii_alphabetic() => Ok(*letter),
+        self.advance_to(number);
+        match self.rest {
+            [letter, b' ', rest @ ..] if letter.is_ascii_alphabetic() => {
+                self.rest = rest;
+                Ok(*letter)
+            }
             _ => Err(Malformed { field }),
         }
     }
 
+    /// A number with its end: half a number would be a wrong one.
     fn u64(&mut self, number: usize, field: &'static str) -> Result<u64, Malformed> {
-        decimal(self.skip_to(number)).ok_or(Malformed { field })
+        self.advance_to(number);
+        let digits = self.rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (digits, rest) = self.rest.split_at(digits);
+        match rest {
+            [b' ' | b'\n', rest @ ..] => self.rest = rest,
+            _ => return Err(Malformed { field }),
+        }
+        decimal(digits).ok_or(Malformed { field })
     }
 
     fn u32(&mut self, number: usize, field: &'static str) -> Result<u32, Malformed> {
-        decimal_u32(self.skip_to(number)).ok_or(Malformed { field })
+        u32::try_from(self.u64(number, field)?).map_err(|_| Malformed { field })
     }
 
     fn i8(&mut self, number: usize, field: &'static str) -> Result<i8, Malformed> {
-        let text = std::str::from_utf8(self.skip_to(number)).ok();
-        text.and_then(|text| text.parse().ok()).ok_or(Malformed { field })
+        self.advance_to(number);
+        self.next = number;
+        let negative = self.rest.first() == Some(&b'-');
+        self.rest = &self.rest[usize::from(negative)..];
+        let size = i64::try_from(self.u64(number, field)?).map_err(|_| Malformed { field })?;
+        i8::try_from(if negative { -size } else { size }).map_err(|_| Malformed { field })
     }
 }
 
