@@ -307,7 +307,7 @@ fn parsers_agree_with_the_procfs_crate_on_every_file_of_this_host() {
             assert_eq!((char::from(ours.state), ours.flags), (theirs.state, theirs.flags));
             assert_eq!((i64::from(ours.nice), i64::from(ours.threads)), (theirs.nice, theirs.num_threads));
             assert_eq!((ours.virtual_memory, ours.start_code), (theirs.vsize, theirs.startcode));
-            assert_eq!(Some(ours.arg_start), theirs.arg_start.map(|start| start as u64));
+            assert_eq!(Some(ours.arg_start), theirs.arg_start);
             stats += 1;
         }
         if let Some(bytes) = read("statm") {

@@ -36,9 +36,9 @@ impl Tree {
     pub fn remove(&self, path: &str) {
         let path = self.path(path);
         if path.is_dir() {
-            std::fs::remove_dir_all(path).unwrap()
+            std::fs::remove_dir_all(path).unwrap();
         } else {
-            std::fs::remove_file(path).unwrap()
+            std::fs::remove_file(path).unwrap();
         }
     }
 
