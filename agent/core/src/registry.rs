@@ -149,6 +149,17 @@ impl Registry {
         }
     }
 
+    /// Changes the bound. Series above a lower one stay until they end; new ones find no room until then.
+    pub fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
+    /// The names and labels of all series of a group, as one of its points would have them.
+    pub fn series_of(&self, group: GroupId) -> impl Iterator<Item = (&'static Desc, &Arc<[Box<str>]>)> {
+        let series = self.series.iter().flatten().filter(move |series| series.group == Some(group));
+        series.map(|series| (series.desc, &series.values))
+    }
+
     /// Takes what a plugin said. Counters add, levels replace; the plugin's levels that it did not set end.
     pub fn commit(&mut self, samples: &mut Samples) {
         let plugin = self.plugin(samples.plugin);

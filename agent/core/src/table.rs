@@ -114,6 +114,11 @@ impl Table {
         }
     }
 
+    /// Changes the bound on ended processes; it holds from the next scan on.
+    pub fn set_remember(&mut self, remember: usize) {
+        self.ended.set_remember(remember);
+    }
+
     /// Takes in a scan: deltas, births, ends, ancestry. Call [`Table::assign`] next.
     pub fn merge(&mut self, snapshot: &Snapshot) {
         self.scan += 1;

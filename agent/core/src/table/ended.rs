@@ -46,6 +46,11 @@ impl EndedRing {
         EndedRing { by_id: HashMap::new(), order: VecDeque::new(), fresh: 0, reported: 0, remember }
     }
 
+    /// Changes how many are remembered; those too many go with the next scan.
+    pub(super) fn set_remember(&mut self, remember: usize) {
+        self.remember = remember;
+    }
+
     /// Forgets what the last scan reported, but for those to be remembered.
     pub(super) fn begin_scan(&mut self) {
         self.fresh -= self.reported;
