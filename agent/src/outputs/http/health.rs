@@ -12,7 +12,8 @@ const LIMIT_MIN: Ns = Ns::from_secs(60);
 pub struct Health {
     /// Monotonic nanoseconds.
     last: Arc<AtomicU64>,
-    limit: Ns,
+    /// Nanoseconds of silence that are a fault.
+    limit: Arc<AtomicU64>,
     now: fn() -> Timestamp,
 }
 
@@ -20,21 +21,33 @@ impl Health {
     /// `last` holds the monotonic nanoseconds at which a scan was last judged (at first: of the agent's start), and
     /// whoever judges keeps it. Healthy for `max(5 * interval, 60 s)` from then.
     pub fn new(last: Arc<AtomicU64>, interval: Ns, now: fn() -> Timestamp) -> Health {
+        let health = Health { last, limit: Arc::default(), now };
+        health.set_interval(interval);
+        health
+    }
+
+    /// Says that scans come in another interval from now on.
+    pub fn set_interval(&self, interval: Ns) {
         let limit = Ns(interval.0.saturating_mul(5)).max(LIMIT_MIN);
-        Health { last, limit, now }
+        self.limit.store(limit.0, Ordering::Relaxed);
+    }
+
+    /// How long ago a scan was last judged.
+    pub fn silence(&self) -> Ns {
+        (self.now)().mono.since(Ns(self.last.load(Ordering::Relaxed)))
     }
 
     /// # Errors
     /// One line that says what is wrong.
     pub fn check(&self) -> Result<(), String> {
-        let silence = (self.now)().mono.since(Ns(self.last.load(Ordering::Relaxed)));
-        if silence <= self.limit {
+        let (silence, limit) = (self.silence(), Ns(self.limit.load(Ordering::Relaxed)));
+        if silence <= limit {
             return Ok(());
         }
         Err(format!(
             "no scan was finished for {:.0} s (the limit is {:.0} s): a scan or a collector hangs",
             silence.as_secs_f64(),
-            self.limit.as_secs_f64()
+            limit.as_secs_f64()
         ))
     }
 }
@@ -63,5 +76,9 @@ mod tests {
         assert!(long.check().is_err());
         last.store(now().mono.0, Ordering::Relaxed);
         assert_eq!(short.check(), Ok(()));
+        NOW.store(170, Ordering::Relaxed);
+        assert_eq!((short.check().is_err(), long.check().is_err()), (true, false));
+        long.clone().set_interval(Ns::from_secs(1));
+        assert!(long.check().is_err(), "clones look at the same");
     }
 }

@@ -1,19 +1,12 @@
 //! What is found under which path.
 
-use super::connections::InFlight;
+use super::answer::Answer;
 use super::pages::{Form, Pages};
-use super::{Health, landing, negotiate};
-use bytes::Bytes;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{
-    ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, VARY, X_CONTENT_TYPE_OPTIONS,
-};
-use hyper::{Method, Request, Response, StatusCode};
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use super::{Health, landing, negotiate, server};
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_ENCODING, HeaderMap, HeaderValue, VARY};
+use hyper::{Method, Request, StatusCode};
 
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 
 /// What the server has to show.
@@ -22,10 +15,9 @@ pub struct Site {
     pub health: Health,
 }
 
-impl Site {
-    /// Answers a request. Its body is not read; hyper closes the connection where there is one.
-    pub async fn answer(&self, request: &Request<Incoming>, in_flight: InFlight) -> Response<Pieces> {
-        let answer = if matches!(*request.method(), Method::GET | Method::HEAD) {
+impl server::Site for Site {
+    async fn answer(&self, request: &Request<Incoming>) -> Answer {
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
             match request.uri().path() {
                 "/" => Answer::new(StatusCode::OK, HTML, landing::page()),
                 "/metrics" => self.metrics(request.headers()).await,
@@ -36,14 +28,11 @@ impl Site {
         } else {
             Answer::text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n")
                 .with(ALLOW, HeaderValue::from_static("GET, HEAD"))
-        };
-        let mut response = Response::new(Pieces { rest: answer.body, _in_flight: in_flight });
-        *response.status_mut() = answer.status;
-        *response.headers_mut() = answer.headers;
-        response.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-        response
+        }
     }
+}
 
+impl Site {
     async fn metrics(&self, headers: &HeaderMap) -> Answer {
         let Some(page) = self.pages.last() else {
             return Answer::text(StatusCode::SERVICE_UNAVAILABLE, "the first scan is not finished\n");
@@ -81,60 +70,5 @@ impl Site {
             Some(_) => Answer::text(StatusCode::OK, "ready\n"),
             None => Answer::text(StatusCode::SERVICE_UNAVAILABLE, "the first scan is not finished\n"),
         }
-    }
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
-}
-
-impl Answer {
-    fn new(status: StatusCode, kind: HeaderValue, body: impl Into<Bytes>) -> Answer {
-        Answer { status, headers: HeaderMap::new(), body: body.into() }.with(CONTENT_TYPE, kind)
-    }
-
-    fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
-        Answer::new(status, TEXT, body)
-    }
-
-    fn with(mut self, name: hyper::header::HeaderName, value: HeaderValue) -> Answer {
-        self.headers.insert(name, value);
-        self
-    }
-}
-
-/// How much of a body is handed over at a time. What was handed over counts as sent, so a request is in flight
-/// until all but this much has left the agent.
-const PIECE: usize = 64 * 1024;
-
-/// A body in pieces, shared with all others that were sent the same.
-pub struct Pieces {
-    rest: Bytes,
-    _in_flight: InFlight,
-}
-
-impl Body for Pieces {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if self.rest.is_empty() {
-            return Poll::Ready(None);
-        }
-        let length = self.rest.len().min(PIECE);
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.rest.is_empty()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.rest.len() as u64)
     }
 }
