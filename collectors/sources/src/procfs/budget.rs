@@ -125,3 +125,69 @@ impl Budget {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::procfs::parse;
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+
+    fn descriptor() -> OwnedFd {
+        openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap()
+    }
+
+    /// Processes seen twice, with these scores, that have tried to keep `stat` and two more files.
+    fn crowd(budget: &mut Budget, scores: &[u32]) -> Entries {
+        let line = b"1 (a) S 1 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 5 0 0 0 0 \n";
+        let mut entries: Entries =
+            scores.iter().map(|_| Box::new(Entry::new(parse::stat(line).unwrap()))).collect();
+        for (entry, score) in entries.iter_mut().zip(scores) {
+            (entry.seen_before, entry.busy) = (true, *score);
+            entry.kept.io = budget.keep(descriptor());
+            entry.kept.status = budget.keep(descriptor());
+            entry.kept.stat = budget.keep(descriptor());
+        }
+        entries
+    }
+
+    #[test]
+    fn with_room_for_all_everything_stays_open() {
+        let mut budget = Budget::new(100);
+        let mut entries = crowd(&mut budget, &[0, 5, 0]);
+        budget.settle(&mut entries);
+        assert_eq!(budget.open(), 9);
+        drop(entries);
+        assert_eq!(budget.open(), 0);
+    }
+
+    #[test]
+    fn stat_comes_first_then_the_busiest() {
+        let mut budget = Budget::new(10);
+        let mut entries = crowd(&mut budget, &[1, 9, 3, 0, 7]);
+        assert_eq!(budget.open(), 10);
+        budget.settle(&mut entries);
+        // Five places for `stat`, room for the three others of one process: the busiest.
+        let others: Vec<bool> = entries.iter().map(|entry| entry.kept.io.is_some()).collect();
+        assert_eq!(others, [false, true, false, false, false]);
+        assert!(budget.open() < 10, "there is room for `stat` of the others in the next scan");
+        assert!(budget.admits(&entries[1]) && !budget.admits(&entries[4]));
+    }
+
+    #[test]
+    fn where_there_is_no_room_only_stat_is_kept() {
+        let mut budget = Budget::new(4);
+        let mut entries = crowd(&mut budget, &[1, 9, 3, 0, 7]);
+        budget.settle(&mut entries);
+        assert!(entries.iter().all(|entry| entry.kept.io.is_none() && entry.kept.status.is_none()));
+    }
+
+    #[test]
+    fn half_is_given_back() {
+        let mut budget = Budget::new(100);
+        let mut entries = crowd(&mut budget, &[1, 1, 1, 1]);
+        budget.give_back_half(&mut entries);
+        assert_eq!((budget.open() <= 6, budget.bound()), (true, 6));
+        assert!(entries.iter().all(|entry| entry.kept.stat.is_some()), "`stat` last");
+        assert!(budget.open() < 6 || budget.keep(descriptor()).is_none());
+    }
+}

@@ -4,12 +4,15 @@
 //! come, is handed out with a later scan.
 
 use super::details::{DetailsReader, Found};
-use super::files::{ProcDir, ReadError};
+use super::files::{ProcDir, ReadError, open_at, read_start};
+use super::parse;
 use procagent_core::process::ProcessId;
+use rustix::fd::OwnedFd;
+use rustix::fs::CWD;
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,7 +22,8 @@ const READERS: usize = 4;
 /// All threads, those that hang included. When all hang, reads are refused.
 const THREADS_MAX: usize = 16;
 
-/// Deadlines that may pass while no reader has begun anything, which happens where the machine is overloaded.
+/// Deadlines that may pass without an answer while no reader hangs: on an overloaded machine they only wait for
+/// their turn on a CPU.
 const PATIENCE: u32 = 50;
 
 /// What became of a read.
@@ -67,6 +71,17 @@ struct ReaderState {
     current: Mutex<Option<Job>>,
     /// It was given up: it ends when its read comes back.
     abandoned: AtomicBool,
+    /// Its own `/proc/thread-self/stat`, where it could be opened.
+    stat: OnceLock<OwnedFd>,
+}
+
+impl ReaderState {
+    /// Whether it is on a CPU or waits for one, and so does not hang.
+    fn runs(&self) -> bool {
+        let mut buffer = [0; 1024];
+        let read = self.stat.get().and_then(|stat| read_start(stat, &mut buffer).ok());
+        read.and_then(|line| parse::stat(line).ok()).is_some_and(|stat| stat.state == b'R')
+    }
 }
 
 impl Readers {
@@ -117,9 +132,10 @@ impl Readers {
                 {
                     return None;
                 }
-                Err(_) => self.give_up_on_the_stuck(),
+                Err(_) => self.give_up(|reader| !reader.runs()),
             }
         }
+        self.give_up(|_| true);
         self.refuse_the_queued();
         self.outcomes.pop_front()
     }
@@ -129,11 +145,13 @@ impl Readers {
         self.readers.iter().filter(|reader| !reader.state.abandoned.load(Ordering::Relaxed)).count()
     }
 
-    fn give_up_on_the_stuck(&mut self) {
+    /// Gives up on reads that hang.
+    fn give_up(&mut self, hangs: impl Fn(&ReaderState) -> bool) {
         for reader in &self.readers {
             let Some(job) = *lock(&reader.state.current) else { continue };
             // One that was given up before is not in `awaited` any more.
-            if self.awaited.remove(&job.number).is_some() {
+            if self.awaited.contains_key(&job.number) && hangs(&reader.state) {
+                self.awaited.remove(&job.number);
                 reader.state.abandoned.store(true, Ordering::Relaxed);
                 self.outcomes.push_back(Outcome::Stuck { job: job.number, id: job.id });
             }
@@ -184,6 +202,9 @@ fn work(
     state: &ReaderState,
     answer: &Sender<(Job, Result<Found, ReadError>)>,
 ) {
+    if let Ok(stat) = open_at(CWD, c"/proc/thread-self/stat") {
+        let _first = state.stat.set(stat);
+    }
     let mut reader = DetailsReader::new();
     while !state.abandoned.load(Ordering::Relaxed) {
         let Some(job) = queue.pop(|job| *lock(&state.current) = Some(job)) else { return };
