@@ -3,7 +3,7 @@
 
 use crate::own::{Fared, Own, ScanCounts};
 use procagent_core::Error;
-use procagent_core::group::Groups;
+use procagent_core::group::{Groups, Settings};
 use procagent_core::plugin::{Collector, Host, Needs, Origin, Tick};
 use procagent_core::registry::{Families, Registry, Samples};
 use procagent_core::snapshot::Snapshot;
@@ -75,7 +75,7 @@ impl Judge {
         let running = |(name, collector)| Running { name, collector, state: State::Up, took: Ns(0) };
         Judge {
             table: Table::new(limits.remember, ticks_per_second),
-            groups: Groups::new(limits.groups, limits.forget),
+            groups: Groups::new(Settings::bounded(limits.groups, limits.forget)),
             registry: Registry::new(limits.series),
             samples: Samples::default(),
             collectors: collectors.into_iter().map(running).collect(),

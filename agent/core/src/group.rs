@@ -1,5 +1,17 @@
 //! Groups: metrics are per group of processes, never per process number.
 
+mod condition;
+mod preset;
+mod rule;
+mod settings;
+mod template;
+
+pub use condition::{Conditions, Match};
+pub use preset::{PRESETS, preset};
+pub use rule::{Place, Problem, Rule, RuleError, RuleText};
+pub use settings::{Health, Label, Settings, Unmatched};
+pub use template::{PLACEHOLDERS, Template};
+
 use crate::process::Process;
 use crate::time::Ns;
 use std::collections::HashMap;
@@ -61,8 +73,9 @@ pub struct Groups {
 }
 
 impl Groups {
-    /// At most `limit` named groups; one without members ends after `forget`.
-    pub fn new(limit: usize, forget: Ns) -> Groups {
+    /// No groups yet.
+    pub fn new(settings: Settings) -> Groups {
+        let Settings { limit, forget, .. } = settings;
         Groups {
             groups: Vec::new(),
             by_name: HashMap::new(),
@@ -171,7 +184,7 @@ mod tests {
 
     #[test]
     fn groups_are_bounded_and_the_rest_goes_to_other() {
-        let mut groups = Groups::new(2, Ns::from_secs(60));
+        let mut groups = Groups::new(Settings::bounded(2, Ns::from_secs(60)));
         let a = groups.assign(&process(1, "a"), Ns(0));
         let b = groups.assign(&process(2, "b"), Ns(0));
         let c = groups.assign(&process(3, "c"), Ns(0));
@@ -185,7 +198,7 @@ mod tests {
 
     #[test]
     fn kernel_threads_are_one_group_whatever_programs_call_themselves() {
-        let mut groups = Groups::new(10, Ns::from_secs(60));
+        let mut groups = Groups::new(Settings::bounded(10, Ns::from_secs(60)));
         let mut thread = process(2, "kworker/0:1");
         thread.kernel_thread = true;
         let kernel = groups.assign(&thread, Ns(0));
@@ -196,7 +209,7 @@ mod tests {
 
     #[test]
     fn a_group_without_members_is_forgotten_and_its_number_reused() {
-        let mut groups = Groups::new(1, Ns::from_secs(60));
+        let mut groups = Groups::new(Settings::bounded(1, Ns::from_secs(60)));
         let a = groups.assign(&process(1, "a"), Ns(0));
         assert!(groups.settle([a].into_iter(), Ns::from_secs(10)).is_empty());
         assert!(groups.settle([].into_iter(), Ns::from_secs(69)).is_empty());

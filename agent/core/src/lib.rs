@@ -15,6 +15,7 @@
 //! | [`snapshot`] | `Snapshot`, `Reading`, `Details`: what a `Source` saw in one scan |
 //! | [`event`] | `Record`, `Event`, `What`: what an `EventSource` heard |
 //! | [`table`] | `Table`: every living process and a bounded ring of ended ones |
+//! | [`cgroup`], [`users`] | the unit, container, pod and user that a process belongs to |
 //! | [`group`] | `Groups`: which series a process belongs to |
 //! | [`metric`] | `Desc`, `Counter`, `Gauge`: one definition for every output |
 //! | [`registry`] | `Samples`, `Registry`, `Families`: numbers that never fall |
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 pub mod alert;
+pub mod cgroup;
 pub mod event;
 pub mod group;
 pub mod metric;
@@ -37,6 +39,7 @@ pub mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod time;
+pub mod users;
 
 /// What a source or a plugin returns when it cannot do its work this time. The text names what was tried, on
 /// what, and what a person can do about it.

@@ -34,6 +34,8 @@ pub struct Snapshot {
     pub host: HostReading,
     /// The agent's own use of the machine.
     pub agent: Option<AgentReading>,
+    /// The names of users; the same one in every scan until the file of users changes.
+    pub users: Arc<crate::users::Users>,
     /// What could not be read in this scan.
     pub errors: FieldErrors,
 }

@@ -1,6 +1,6 @@
 //! Builders for tests: made-up processes, snapshots and ticks.
 
-use crate::group::Groups;
+use crate::group::{Groups, Settings};
 use crate::plugin::{Collector, Host, Origin, Tick};
 use crate::process::{CommandLine, Pid, Process, ProcessId, State, Usage};
 use crate::registry::{Families, Registry, Samples};
@@ -92,7 +92,7 @@ pub struct Bench {
 
 impl Default for Bench {
     fn default() -> Bench {
-        Bench::new(Groups::new(500, Ns::from_secs(3600)), Registry::new(50_000))
+        Bench::new(Groups::new(Settings::bounded(500, Ns::from_secs(3600))), Registry::new(50_000))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whatever processes do, no counter falls, and what every process used is counted once.
 
 use procagent_core::Error;
-use procagent_core::group::Groups;
+use procagent_core::group::{Groups, Settings};
 use procagent_core::metric::{Counter, Unit};
 use procagent_core::plugin::{Collector, Needs, Tick};
 use procagent_core::process::Io;
@@ -226,7 +226,7 @@ proptest! {
         series in prop_oneof![3 => Just(1000_usize), 1 => 0..12_usize],
         steps in prop::collection::vec(step(), 1..120),
     ) {
-        let groups_of_all = Groups::new(groups, Ns::from_secs(forget));
+        let groups_of_all = Groups::new(Settings::bounded(groups, Ns::from_secs(forget)));
         let mut bench = Bench::new(groups_of_all, Registry::new(series));
         let mut world = World { second: 100, ..World::default() };
         let mut before = HashMap::new();

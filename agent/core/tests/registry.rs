@@ -1,7 +1,7 @@
 //! Series: how they begin, go on and end, and in which order they are shown.
 #![allow(clippy::unwrap_used, reason = "inside tests a failed expectation is the point")]
 
-use procagent_core::group::{GroupId, Groups};
+use procagent_core::group::{GroupId, Groups, Settings};
 use procagent_core::metric::{Counter, Gauge, Unit};
 use procagent_core::process::Process;
 use procagent_core::registry::{Families, LABEL_VALUE_MAX, Registry, Samples, label_value};
@@ -25,7 +25,7 @@ struct Scene {
 fn scene(limit: usize) -> Scene {
     Scene {
         registry: Registry::new(limit),
-        groups: Groups::new(10, Ns::from_secs(1)),
+        groups: Groups::new(Settings::bounded(10, Ns::from_secs(1))),
         samples: Samples::default(),
         second: 0,
     }

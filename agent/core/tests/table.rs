@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "inside tests a failed expectation is the point")]
 
 use procagent_core::event::{ExitStatus, Record, What};
-use procagent_core::group::{Groups, OTHER};
+use procagent_core::group::{Groups, OTHER, Settings};
 use procagent_core::process::{Io, Pid, ProcessId, Usage};
 use procagent_core::snapshot::{Reading, Snapshot};
 use procagent_core::table::{LINEAGE_MAX, Table};
@@ -28,7 +28,7 @@ fn scene() -> Scene {
 }
 
 fn remembering(ended: usize) -> Scene {
-    Scene { table: Table::new(ended, 100), groups: Groups::new(100, Ns::from_secs(600)) }
+    Scene { table: Table::new(ended, 100), groups: Groups::new(Settings::bounded(100, Ns::from_secs(600))) }
 }
 
 impl Scene {
@@ -161,7 +161,8 @@ fn a_process_missed_by_one_scan_goes_on_where_it_was() {
 
 #[test]
 fn a_missed_process_comes_back_to_a_group_that_lives() {
-    let mut scene = Scene { table: Table::new(10, 100), groups: Groups::new(100, Ns::from_secs(1)) };
+    let mut scene =
+        Scene { table: Table::new(10, 100), groups: Groups::new(Settings::bounded(100, Ns::from_secs(1))) };
     scene.scan(&snapshot(10, [(reading(5, 1), "a")]));
     scene.scan(&snapshot(11, []));
     scene.scan(&snapshot(12, []));
@@ -385,7 +386,8 @@ fn an_end_between_scans_is_reported_with_its_own_group() {
 
 #[test]
 fn a_process_turned_away_is_counted_once() {
-    let mut scene = Scene { table: Table::new(10, 100), groups: Groups::new(1, Ns::from_secs(600)) };
+    let mut scene =
+        Scene { table: Table::new(10, 100), groups: Groups::new(Settings::bounded(1, Ns::from_secs(600))) };
     let two = || [(reading(5, 1), "a"), (reading(6, 2), "b")];
     scene.scan(&snapshot(10, two()));
     assert_eq!(scene.show(6, &snapshot(11, two())).group, OTHER);
