@@ -204,6 +204,15 @@ fn failure_sigint() {
     ends_on(Signal::INT);
 }
 
+/// Does something at the end of its scope, however that is left.
+struct OnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        self.0();
+    }
+}
+
 fn ends_on(signal: Signal) {
     let mut agent = Agent::start("interval: 100ms");
     let port = agent.port;
@@ -218,10 +227,11 @@ fn ends_on(signal: Signal) {
                 }
             });
         }
+        // Also when the agent does not end in time: the readers must, for the scope waits for them.
+        let _stop = OnDrop(|| stop.store(true, Ordering::Relaxed));
         std::thread::sleep(Duration::from_millis(300));
         agent.signal(signal);
         let status = agent.wait(Duration::from_secs(2));
-        stop.store(true, Ordering::Relaxed);
         assert_eq!(status.code(), Some(0), "{}", agent.log());
     });
 }
