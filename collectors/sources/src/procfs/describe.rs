@@ -81,8 +81,6 @@ impl Visit<'_> {
                 Outcome::Stuck { .. } => {
                     self.into.errors.count(Field::Cmdline, Reason::Timeout);
                     self.tell_name(entry);
-                    // What comes late is news.
-                    entry.details.owed = true;
                 }
                 Outcome::Refused { .. } => {
                     entry.details.job = None;

@@ -76,3 +76,25 @@ impl DetailsReader {
         Ok(read_all(&open_at(folder, name)?, &mut self.buffer)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use procagent_core::process::Pid;
+    use procagent_core::time::Ticks;
+    use std::path::Path;
+
+    #[test]
+    fn another_process_of_the_same_number_is_not_read() {
+        let proc = ProcDir::open(Path::new("/proc")).unwrap();
+        let pid = std::process::id();
+        let mut buffer = [0; 4096];
+        let file = proc.open_file(c"self/stat").unwrap();
+        let start = parse::stat(read_all(&file, &mut buffer).unwrap()).unwrap().start;
+        let mut reader = DetailsReader::new();
+        let mut read = |start| reader.read(&proc, ProcessId { pid: Pid(pid), start: Ticks(start) });
+        let found = read(start).unwrap();
+        assert!(found.exe.is_ok() && found.argv.is_ok() && found.cgroup.is_ok());
+        assert_eq!(read(start + 1).unwrap_err(), ReadError::System(Errno::SRCH));
+    }
+}
