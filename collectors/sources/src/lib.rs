@@ -20,6 +20,7 @@
 //!          cgroup   memory limits of control groups
 //!          host     the host's own numbers
 //!          own      the agent's own numbers
+//!          probe    which files can be read here, for reports
 //! ```
 // System calls go through rustix. A source that must call the kernel by itself (netlink, BPF) will have to relax
 // this to `deny` and say why at each place.

@@ -14,6 +14,7 @@ mod host;
 mod own;
 pub mod parse;
 mod pids;
+pub mod probe;
 mod readers;
 mod settings;
 mod visit;
