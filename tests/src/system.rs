@@ -196,7 +196,11 @@ pub fn alone() -> impl Drop {
     let file = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
-        .open(std::env::temp_dir().join("procagent-tests.lock"))
+        // One a user: what root has made, others cannot open.
+        .open(
+            std::env::temp_dir()
+                .join(format!("procagent-tests-{}.lock", rustix::process::geteuid().as_raw())),
+        )
         .expect("the lock file opens");
     file.lock().expect("locks");
     Alone(file)
