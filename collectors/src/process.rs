@@ -84,6 +84,25 @@ static UNREADABLE: Gauge<1> = Gauge::per_group(
     "Members that the sums of this group leave out, because the field could not be read; absent where none",
 );
 
+static GROUP_INFO: Gauge<1> = Gauge::per_group(
+    "procagent.group.info",
+    Unit::None,
+    &["version"],
+    "Always 1; the version that the configuration gives to the group",
+);
+static GROUP_RESTARTS: Counter<0> = Counter::per_group(
+    "procagent.group.restarts",
+    Unit::Count("restart"),
+    &[],
+    "How often an expected group came back with none of the members that it had before",
+);
+static GROUP_FAILED: Gauge<0> = Gauge::per_group(
+    "procagent.group.failed",
+    Unit::None,
+    &[],
+    "1 while an expected group has been without members for longer than groups.health allows, else 0",
+);
+
 /// Listed in [`crate::ALL`].
 pub const PLUGIN: CollectorPlugin<crate::Settings> = CollectorPlugin {
     name: "process",
@@ -106,6 +125,9 @@ const METRICS: &[&Desc] = &[
     COUNT.desc(),
     STARTED.desc(),
     UNREADABLE.desc(),
+    GROUP_INFO.desc(),
+    GROUP_RESTARTS.desc(),
+    GROUP_FAILED.desc(),
 ];
 
 /// The part `collectors.process` of the configuration.
@@ -176,14 +198,34 @@ impl Collector for Process {
                 total.add(&seen, age);
             }
         }
+        let groups = tick.host.groups;
         for group in tick.groups() {
-            self.totals[group.index()].publish(group, out);
+            let total = &mut self.totals[group.index()];
+            if let Some(version) = groups.version(group) {
+                out.set(&GROUP_INFO, group, [version], 1);
+            }
+            if let Some(health) = groups.health(group) {
+                out.add(&GROUP_RESTARTS, group, [], u64::from(health.restarted));
+                out.set(&GROUP_FAILED, group, [], u64::from(health.failed));
+                total.expect();
+            }
+            total.publish(group, out);
         }
         Ok(())
     }
 }
 
 impl Total {
+    /// Of an expected group that nobody belongs to, every sum is known: it is 0.
+    fn expect(&mut self) {
+        if self.members == 0 {
+            self.io.get_or_insert_default();
+            for sum in [&mut self.resident, &mut self.virtual_memory, &mut self.descriptors] {
+                sum.value = Some(0);
+            }
+        }
+    }
+
     fn add(&mut self, seen: &Seen<'_>, age: Ns) {
         let (reading, delta) = (seen.reading, seen.delta);
         // Kernel threads have no memory, files or I/O of their own, and what has ended has let go of them.

@@ -1,29 +1,60 @@
 //! Groups: metrics are per group of processes, never per process number.
+//!
+//! Rules give every process a name, labels may be added to it: together they are the key of a group. All keys that
+//! are met are tracked, up to a bound; at most `limit` of them have series of their own, the others are folded: what
+//! their members use counts in the group `other` while that lasts.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `rule`, `condition`, `template` | what a rule is, whom it is about, how it names the group |
+//! | `preset` | rules for well-known programs |
+//! | `settings` | all that people choose |
+//! | `decision` | which rule holds for a process |
+//! | `tracked` | the keys that were met, and their numbers |
+//! | `budget` | who has series of its own |
+//! | `health` | whether expected groups are there, and how often they came back |
+//! | `reload` | other settings for groups that live |
+//! | `explain` | why a process is where it is |
 
+mod budget;
 mod condition;
+mod decision;
+mod explain;
+mod health;
 mod preset;
+mod reload;
 mod rule;
 mod settings;
 mod template;
+mod tracked;
 
 pub use condition::{Conditions, Match};
+pub use decision::{Family, Member, Why};
+pub use explain::{Explanation, Reason};
+pub use health::GroupHealth;
 pub use preset::{PRESETS, preset};
 pub use rule::{Place, Problem, Rule, RuleError, RuleText};
 pub use settings::{Health, Label, Settings, Unmatched};
 pub use template::{PLACEHOLDERS, Template};
 
-use crate::process::Process;
+use crate::plugin::Needs;
+use crate::process::{Process, State};
+use crate::snapshot::Snapshot;
+use crate::table::Table;
 use crate::time::Ns;
-use std::collections::HashMap;
+use crate::users::Users;
+use decision::{Deciding, decide};
+use health::Expectations;
 use std::sync::Arc;
+use tracked::{Kind, Tracked};
 
 /// The label that names the group.
 pub const GROUP_LABEL: &str = "group";
 
-/// All threads of the kernel are this one group.
+/// All threads of the kernel are this one group. It is never folded.
 pub const KERNEL: &str = "kernel";
 
-/// Where processes go that find the groups full.
+/// Where processes count that have no group with series of its own.
 pub const OTHER: &str = "other";
 
 /// The number of a group while it lives. Numbers of retired groups are given out again, after their series have
@@ -32,6 +63,9 @@ pub const OTHER: &str = "other";
 pub struct GroupId(pub u32);
 
 impl GroupId {
+    /// No group: of processes that are dropped, and of those that were not looked at yet. Nothing counts for it.
+    pub const NONE: GroupId = GroupId(u32::MAX);
+
     /// As an index into a vector of [`Groups::capacity`] entries.
     pub const fn index(self) -> usize {
         self.0 as usize
@@ -54,167 +88,194 @@ impl GroupLabels {
     }
 }
 
-#[derive(Debug)]
-struct Group {
-    labels: Arc<GroupLabels>,
-    members: u32,
-    last_member: Ns,
-}
-
-/// Which processes belong together. Bounded: at most `limit` groups by name, and `other`.
+/// Which processes belong together, and which groups have series.
 #[derive(Debug)]
 pub struct Groups {
-    groups: Vec<Option<Group>>,
-    by_name: HashMap<Arc<str>, GroupId>,
-    vacant: Vec<GroupId>,
-    limit: usize,
-    forget: Ns,
+    settings: Settings,
+    tracked: Tracked,
+    expectations: Expectations,
+    deciding: Deciding,
+    /// The time of the last [`Groups::settle`].
+    settled: Option<Ns>,
     turned_away: u64,
+    renamed: u64,
 }
 
 impl Groups {
-    /// No groups yet.
+    /// Expected groups are there from now on.
     pub fn new(settings: Settings) -> Groups {
-        let Settings { limit, forget, .. } = settings;
-        Groups {
-            groups: Vec::new(),
-            by_name: HashMap::new(),
-            vacant: Vec::new(),
-            limit: limit.max(1),
-            forget,
+        let mut groups = Groups {
+            settings: Settings { limit: 0, ..Settings::default() },
+            tracked: Tracked::default(),
+            expectations: Expectations::default(),
+            deciding: Deciding::default(),
+            settled: None,
             turned_away: 0,
-        }
-    }
-
-    /// The group of a process; made when it is the first of its name and there is room, else `other`.
-    pub fn assign(&mut self, process: &Process, now: Ns) -> GroupId {
-        let name: &str = match &*process.name {
-            _ if process.kernel_thread => KERNEL,
-            // No program can hide among the kernel's threads or in the remainder by its name.
-            KERNEL => "./kernel",
-            OTHER => "./other",
-            name => name,
+            renamed: 0,
         };
-        if let Some(id) = self.by_name.get(name) {
-            return *id;
-        }
-        let named = self.by_name.len() - usize::from(self.by_name.contains_key(OTHER));
-        if named >= self.limit {
-            self.turned_away += 1;
-            return match self.by_name.get(OTHER) {
-                Some(id) => *id,
-                None => self.make(OTHER, now),
-            };
-        }
-        self.make(name, now)
+        groups.reload(settings);
+        groups
     }
 
-    fn make(&mut self, name: &str, now: Ns) -> GroupId {
-        let labels = Arc::new(GroupLabels::named(name));
-        let group = Group { labels, members: 0, last_member: now };
-        let id = self.vacant.pop().unwrap_or_else(|| {
-            self.groups.push(None);
-            // As many as `limit` plus one, and configuration bounds that far below u32.
-            GroupId(u32::try_from(self.groups.len() - 1).unwrap_or(u32::MAX))
-        });
-        self.groups[id.index()] = Some(group);
-        self.by_name.insert(name.into(), id);
+    /// What has to be read for them.
+    pub fn needs(&self) -> Needs {
+        self.settings.needs()
+    }
+
+    /// The group of a process; made when it is the first of its key. `inherits` is what its parent passes on.
+    pub fn assign(&mut self, process: &Process, inherits: Option<Family>, users: &Users, now: Ns) -> Member {
+        let (why, family) = decide(&self.settings, process, inherits.as_ref(), users, &mut self.deciding);
+        let rule = match why {
+            Why::Rule(rule) => Some(rule),
+            Why::Descendant => inherits.as_ref().map(|family| family.rule),
+            Why::Unknown | Why::Kernel | Why::Unmatched => None,
+        };
+        let group = match (why, self.settings.unmatched) {
+            (Why::Unmatched, Unmatched::Drop) => GroupId::NONE,
+            (Why::Unmatched, Unmatched::Other) => self.tracked.other(now),
+            _ if self.settings.limit == 0 => self.tracked.other(now),
+            _ => self.enter(why, rule, now),
+        };
+        Member { group, why, inherits, family }
+    }
+
+    /// What a process passes on to its children, without a place for itself.
+    pub(crate) fn family(
+        &mut self,
+        process: &Process,
+        inherits: Option<&Family>,
+        users: &Users,
+    ) -> Option<Family> {
+        decide(&self.settings, process, inherits, users, &mut self.deciding).1
+    }
+
+    /// The group of the key that was decided on.
+    fn enter(&mut self, why: Why, rule: Option<usize>, now: Ns) -> GroupId {
+        let key = &*self.deciding.key;
+        let expectation = self.expectations.find(self.deciding.name());
+        let id = match self.tracked.find(key) {
+            Some(id) => id,
+            None => match expectation.map(|expectation| self.expectations.primary(expectation)) {
+                // An expected group that nobody belongs to takes the labels of who comes: its series go on.
+                Some(primary) if self.tracked.is_deserted(primary) => {
+                    self.tracked.rename(primary, key, self.deciding.labels(&self.settings));
+                    self.renamed += 1;
+                    primary
+                }
+                _ if self.tracked.len() >= self.most() => {
+                    self.turned_away += 1;
+                    return self.tracked.other(now);
+                }
+                _ => {
+                    let kind = if why == Why::Kernel { Kind::Kernel } else { Kind::Plain };
+                    self.tracked.make(key, self.deciding.labels(&self.settings), kind, now)
+                }
+            },
+        };
+        if let Some(group) = self.tracked.get_mut(id) {
+            group.taken = true;
+            group.stale = false;
+            group.expectation = expectation;
+            group.rule = group.rule.or(rule);
+        }
         id
     }
 
-    /// Retires the groups that have had no entry in `members` for too long; the caller ends the series of those it
+    /// How many keys are tracked at most.
+    fn most(&self) -> usize {
+        self.settings.limit.saturating_mul(4).saturating_add(64)
+    }
+
+    /// Weighs the groups by what the tick saw, folds and unfolds, and retires those that have had no member for too
+    /// long. Call it after [`Table::assign`], before anything counts. The caller ends the series of those it
     /// returns.
-    pub fn settle(&mut self, members: impl Iterator<Item = GroupId>, now: Ns) -> Vec<GroupId> {
-        self.groups.iter_mut().flatten().for_each(|group| group.members = 0);
-        for id in members {
-            if let Some(Some(group)) = self.groups.get_mut(id.index()) {
-                group.members += 1;
-                group.last_member = now;
+    pub fn settle(&mut self, table: &Table, snapshot: &Snapshot) -> Vec<GroupId> {
+        let now = snapshot.begun.mono;
+        let elapsed = self.settled.map(|settled| now.since(settled));
+        self.settled = Some(now);
+        self.tracked.begin_tick();
+        self.expectations.begin_tick();
+        for id in table.members() {
+            self.tracked.count(id, now);
+        }
+        for seen in table.seen(snapshot) {
+            let Some(group) = self.tracked.get_mut(seen.group) else { continue };
+            group.cpu = group.cpu.plus(seen.delta.runtime);
+            group.memory = group.memory.saturating_add(seen.reading.resident_memory.unwrap_or(0));
+            // Nobody serves any more who only waits to be waited for.
+            if let Some(expectation) = group.expectation.filter(|_| seen.reading.state != State::Defunct) {
+                self.expectations.saw(expectation, seen.process.id);
             }
         }
-        let mut retired = Vec::new();
-        for (index, slot) in self.groups.iter_mut().enumerate() {
-            let over = slot
-                .as_ref()
-                .is_some_and(|group| group.members == 0 && now.since(group.last_member) >= self.forget);
-            if over && let Some(group) = slot.take() {
-                self.by_name.remove(group.labels.name());
-                retired.push(GroupId(u32::try_from(index).unwrap_or(u32::MAX)));
-            }
-        }
-        self.vacant.extend(&retired);
-        retired
+        self.expectations.end_tick(now, self.settings.health);
+        self.tracked.weigh(elapsed, &snapshot.host);
+        let mut ended = Vec::new();
+        self.tracked.retire(self.settings.forget, self.most(), now, &mut ended);
+        self.tracked.share_out(self.settings.limit, self.settings.forget, now, &mut ended);
+        ended
     }
 
-    /// The labels of a living group.
+    /// Where the members of a group count: in itself, or in `other` while it is folded.
+    pub fn resolve(&self, id: GroupId) -> GroupId {
+        self.tracked.resolve(id)
+    }
+
+    /// The labels of a living group, folded or not.
     pub fn labels(&self, id: GroupId) -> Option<&Arc<GroupLabels>> {
-        self.groups.get(id.index())?.as_ref().map(|group| &group.labels)
+        self.tracked.get(id).map(|group| &group.labels)
     }
 
-    /// All living groups.
+    /// The version that its rule gives to a group.
+    pub fn version(&self, id: GroupId) -> Option<&str> {
+        self.settings.rules.get(self.tracked.get(id)?.rule?)?.version.as_deref()
+    }
+
+    /// How an expected group fares; `None` for all others.
+    pub fn health(&self, id: GroupId) -> Option<&GroupHealth> {
+        let expectation = self.tracked.get(id)?.expectation?;
+        self.expectations.health(expectation).filter(|_| self.expectations.primary(expectation) == id)
+    }
+
+    /// All groups that have series.
     pub fn ids(&self) -> impl Iterator<Item = GroupId> {
-        (0u32..).zip(&self.groups).filter(|(_, group)| group.is_some()).map(|(index, _)| GroupId(index))
+        self.tracked.iter().filter(|(_, group)| group.own).map(|(id, _)| id)
     }
 
-    /// How many groups there are.
+    /// How many groups have series, `other` included.
     pub fn len(&self) -> usize {
-        self.by_name.len()
+        self.ids().count()
     }
 
     /// Whether there is none yet.
     pub fn is_empty(&self) -> bool {
-        self.by_name.is_empty()
+        self.ids().next().is_none()
     }
 
     /// One more than the largest number in use: the size of a vector indexed by group.
     pub fn capacity(&self) -> usize {
-        self.groups.len()
+        self.tracked.capacity()
     }
 
-    /// How many times a process went to `other` because the groups were full.
+    /// How many groups with members count in `other` for want of room.
+    pub fn folded(&self) -> usize {
+        self.tracked.iter().filter(|(_, group)| !group.own && group.members > 0).count()
+    }
+
+    /// How many times a process went to `other` unweighed, for too many keys were tracked already.
     pub fn turned_away(&self) -> u64 {
         self.turned_away
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::testing::process;
-
-    #[test]
-    fn groups_are_bounded_and_the_rest_goes_to_other() {
-        let mut groups = Groups::new(Settings::bounded(2, Ns::from_secs(60)));
-        let a = groups.assign(&process(1, "a"), Ns(0));
-        let b = groups.assign(&process(2, "b"), Ns(0));
-        let c = groups.assign(&process(3, "c"), Ns(0));
-        let d = groups.assign(&process(4, "d"), Ns(0));
-        assert_ne!(a, b);
-        assert_eq!(c, d);
-        assert_eq!(groups.labels(c).map(|labels| labels.name()), Some(OTHER));
-        assert_eq!((groups.len(), groups.turned_away()), (3, 2));
-        assert_eq!(groups.assign(&process(5, "a"), Ns(0)), a);
+    /// How many times a living group got other labels.
+    pub(crate) fn renamed(&self) -> u64 {
+        self.renamed
     }
 
-    #[test]
-    fn kernel_threads_are_one_group_whatever_programs_call_themselves() {
-        let mut groups = Groups::new(Settings::bounded(10, Ns::from_secs(60)));
-        let mut thread = process(2, "kworker/0:1");
-        thread.kernel_thread = true;
-        let kernel = groups.assign(&thread, Ns(0));
-        assert_eq!(groups.labels(kernel).map(|labels| labels.name()), Some(KERNEL));
-        let program = groups.assign(&process(3, "kernel"), Ns(0));
-        assert_eq!(groups.labels(program).map(|labels| labels.name()), Some("./kernel"));
+    pub(crate) fn look_at_users(&self) -> bool {
+        self.settings.look_at_users()
     }
 
-    #[test]
-    fn a_group_without_members_is_forgotten_and_its_number_reused() {
-        let mut groups = Groups::new(Settings::bounded(1, Ns::from_secs(60)));
-        let a = groups.assign(&process(1, "a"), Ns(0));
-        assert!(groups.settle([a].into_iter(), Ns::from_secs(10)).is_empty());
-        assert!(groups.settle([].into_iter(), Ns::from_secs(69)).is_empty());
-        assert_eq!(groups.settle([].into_iter(), Ns::from_secs(70)), [a]);
-        assert!(groups.labels(a).is_none());
-        assert_eq!(groups.assign(&process(2, "b"), Ns::from_secs(71)), a);
+    pub(crate) fn have_descendants(&self) -> bool {
+        self.settings.have_descendants()
     }
 }

@@ -66,6 +66,15 @@ pub struct Host<'a> {
     pub origin: Origin,
 }
 
+/// A process whose end a scan has noticed.
+#[derive(Clone, Copy, Debug)]
+pub struct Exited<'a> {
+    /// What is known of it.
+    pub ended: &'a Ended,
+    /// Where it counts.
+    pub group: GroupId,
+}
+
 /// One scan, merged: the same immutable view for everyone.
 #[derive(Clone, Copy, Debug)]
 pub struct Tick<'a> {
@@ -82,7 +91,8 @@ pub struct Tick<'a> {
 impl<'a> Tick<'a> {
     /// Every process of this scan, with its delta and its group.
     pub fn seen(&self) -> impl Iterator<Item = Seen<'a>> {
-        self.host.table.seen(self.current)
+        let groups = self.host.groups;
+        self.host.table.seen(self.current).map(|seen| Seen { group: groups.resolve(seen.group), ..seen })
     }
 
     /// Those born since the last scan.
@@ -91,8 +101,10 @@ impl<'a> Tick<'a> {
     }
 
     /// Those whose end this scan noticed.
-    pub fn exited(&self) -> impl Iterator<Item = &'a Ended> {
-        self.host.table.ended_now()
+    pub fn exited(&self) -> impl Iterator<Item = Exited<'a>> {
+        let groups = self.host.groups;
+        let ended = self.host.table.ended_now();
+        ended.map(|ended| Exited { ended, group: groups.resolve(ended.member.group) })
     }
 
     /// The time between this scan and the one before, as measured: a late scan has a long one.
@@ -106,7 +118,7 @@ impl<'a> Tick<'a> {
         self.elapsed().map(|elapsed| delta as f64 / elapsed.as_secs_f64())
     }
 
-    /// The groups that live.
+    /// The groups that have series.
     pub fn groups(&self) -> impl Iterator<Item = GroupId> {
         self.host.groups.ids()
     }

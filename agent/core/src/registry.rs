@@ -83,6 +83,9 @@ impl Samples {
         value: u64,
     ) {
         debug_assert_eq!(group.is_some(), desc.scope == Scope::Group, "{}: wrong scope", desc.name);
+        if group == Some(GroupId::NONE) {
+            return;
+        }
         let first = self.values.len();
         for label in labels {
             let cut = label.floor_char_boundary(label.len().min(LABEL_VALUE_MAX));
@@ -131,6 +134,8 @@ pub struct Registry {
     /// All living series in the order of the page; new ones at the end until the next freeze.
     order: Vec<usize>,
     ordered: bool,
+    /// How many groups had been renamed when `order` was made.
+    renamed: u64,
 }
 
 impl Registry {
@@ -146,6 +151,7 @@ impl Registry {
             refused: BTreeMap::new(),
             order: Vec::new(),
             ordered: false,
+            renamed: 0,
         }
     }
 
@@ -276,7 +282,7 @@ impl Registry {
 
     /// The state of this moment for all outputs: families by name, series by group and labels.
     pub fn freeze(&mut self, groups: &Groups, at: Timestamp) -> Families {
-        if !self.ordered {
+        if !self.ordered || self.renamed != groups.renamed() {
             self.sort(groups);
         }
         let mut families: Vec<Family> = Vec::new();
@@ -309,6 +315,7 @@ impl Registry {
         // A stable sort takes what is in order already as one run, so this costs little where few are new.
         self.order.sort_by(|a, b| key(*a).cmp(&key(*b)));
         self.ordered = true;
+        self.renamed = groups.renamed();
     }
 }
 

@@ -1,27 +1,27 @@
 //! The table: every living process, and a bounded ring of ended ones. Fed by scans and by events; it gives every
 //! process one identity and every use of the machine to one process, once.
 
+mod assign;
 mod ended;
 mod events;
 
 pub use ended::Ended;
 
 use crate::event::ExitStatus;
-use crate::group::{GroupId, Groups};
+use crate::group::{GroupId, Member};
 use crate::process::{Io, NAME_MAX, Pid, Process, ProcessId, Usage, bounded_lossy, program_name};
 use crate::snapshot::{Details, Reading, Snapshot};
 use crate::time::{Ns, Ticks, Timestamp};
+use crate::users::Users;
 use ended::EndedRing;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Ancestries are followed this far.
 pub const LINEAGE_MAX: usize = 64;
 
 /// Start times derived from the time of a fork may be this many ticks off.
 const START_TOLERANCE: u64 = 2;
-
-/// The group of a process that has none yet; no group has this number.
-const UNASSIGNED: GroupId = GroupId(u32::MAX);
 
 /// One step of an ancestry.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,8 @@ pub struct Seen<'a> {
     pub reading: &'a Reading,
     /// What it used since the last scan, or since its birth if that was later.
     pub delta: &'a Usage,
-    /// Where that counts.
+    /// Where that counts. Of [`Table::seen`]: its group, folded or not; of [`crate::plugin::Tick::seen`]: the group that
+    /// has the series, or [`GroupId::NONE`].
     pub group: GroupId,
     /// Whether it was born since the last scan.
     pub started: bool,
@@ -53,9 +54,11 @@ struct Row {
     /// The highest cumulative numbers seen: a kernel that contradicts itself is not credited twice.
     usage: Usage,
     delta: Usage,
-    group: GroupId,
+    member: Member,
     /// Its group is to be chosen anew by [`Table::assign`].
     unassigned: bool,
+    /// Its user is not who it was when its group was chosen.
+    other_user: bool,
     /// The last scan that saw it; 0 while only events have told of it.
     scan: u64,
     started: bool,
@@ -85,6 +88,12 @@ pub struct Table {
     /// Those born in the snapshot that is being merged, with the numbers of their parents.
     newborn: Vec<(usize, Pid)>,
     unassigned: Vec<usize>,
+    other_user: Vec<usize>,
+    /// A process and its ancestors on the way into their groups; kept for its memory.
+    chain: Vec<ProcessId>,
+    users: Arc<Users>,
+    /// The names of users are not those by which groups were chosen.
+    names_changed: bool,
     /// Births that events told of since the last scan.
     births: usize,
     scan: u64,
@@ -105,6 +114,10 @@ impl Table {
             seen: Vec::new(),
             newborn: Vec::new(),
             unassigned: Vec::new(),
+            other_user: Vec::new(),
+            chain: Vec::new(),
+            users: Arc::default(),
+            names_changed: false,
             births: 0,
             scan: 0,
             last: None,
@@ -125,6 +138,10 @@ impl Table {
         self.births = 0;
         self.seen.clear();
         self.ended.begin_scan();
+        if !Arc::ptr_eq(&self.users, &snapshot.users) {
+            self.names_changed |= self.users != snapshot.users;
+            self.users = Arc::clone(&snapshot.users);
+        }
         for reading in &snapshot.processes {
             let slot = match self.by_pid.get(&reading.id.pid) {
                 Some(&slot) if self.rows[slot].as_ref().is_some_and(|row| row.is(reading.id)) => {
@@ -158,7 +175,11 @@ impl Table {
         row.usage = high_water(&reading.usage, &row.usage);
         row.started = row.scan == 0;
         row.scan = self.scan;
+        let user = row.process.user;
         refresh(&mut row.process, reading);
+        if row.process.user != user && !std::mem::replace(&mut row.other_user, true) {
+            self.other_user.push(slot);
+        }
         if row.started && row.process.parent.is_none() {
             self.newborn.push((slot, reading.parent));
         }
@@ -186,8 +207,9 @@ impl Table {
             process,
             usage,
             delta,
-            group: UNASSIGNED,
+            member: Member::default(),
             unassigned: true,
+            other_user: false,
             scan: self.scan,
             started,
             estimated: false,
@@ -204,8 +226,9 @@ impl Table {
             process: missed.process,
             usage: missed.usage,
             delta: Usage::default(),
-            group: UNASSIGNED,
+            member: Member { group: GroupId::NONE, ..missed.member },
             unassigned: true,
+            other_user: false,
             scan: self.scan,
             started: false,
             estimated: false,
@@ -266,7 +289,7 @@ impl Table {
         }
         self.ended.push(Ended {
             process: row.process,
-            group: row.group,
+            member: row.member,
             at,
             status: row.exit,
             usage: row.usage,
@@ -283,24 +306,9 @@ impl Table {
         process.argv.clone_from(&details.argv);
         process.cgroup.clone_from(&details.cgroup);
         process.name = program_name(&details.comm, details.exe.as_deref(), details.argv.as_ref()).into();
-        row.unassigned = true;
-        self.unassigned.push(slot);
-    }
-
-    /// Puts every process that is new or has changed its program into its group; those too that began and ended
-    /// since the last scan.
-    pub fn assign(&mut self, groups: &mut Groups, now: Ns) {
-        for slot in self.unassigned.drain(..) {
-            if let Some(row) = self.rows[slot].as_mut().filter(|row| row.unassigned) {
-                row.group = groups.assign(&row.process, now);
-                row.unassigned = false;
-            }
+        if !std::mem::replace(&mut row.unassigned, true) {
+            self.unassigned.push(slot);
         }
-        self.ended.reported_mut(|ended| {
-            if std::mem::take(&mut ended.unassigned) {
-                ended.group = groups.assign(&ended.process, now);
-            }
-        });
     }
 
     /// The living process of this number.
@@ -347,16 +355,17 @@ impl Table {
                 process: &row.process,
                 reading,
                 delta: &row.delta,
-                group: row.group,
+                group: row.member.group,
                 started: row.started,
             })
         })
     }
 
-    /// The groups of all living processes, and of those whose end the last scan noticed: collectors still have
-    /// something to say of these.
+    /// The groups, folded or not, of all living processes, and of those whose end the last scan noticed: collectors
+    /// still have something to say of these.
     pub fn members(&self) -> impl Iterator<Item = GroupId> {
-        self.rows.iter().flatten().map(|row| row.group).chain(self.ended_now().map(|ended| ended.group))
+        let living = self.rows.iter().flatten().map(|row| row.member.group);
+        living.chain(self.ended_now().map(|ended| ended.member.group))
     }
 
     /// The processes whose end the last scan noticed, those too whose number an event gave to another before it.

@@ -108,7 +108,7 @@ impl Bench {
         let now = snapshot.begun;
         self.table.merge(snapshot);
         self.table.assign(&mut self.groups, now.mono);
-        for group in self.groups.settle(self.table.members(), now.mono) {
+        for group in self.groups.settle(&self.table, snapshot) {
             self.registry.end_group(group);
         }
         let host = Host { table: &self.table, groups: &self.groups, origin: Origin::Live };

@@ -5,8 +5,11 @@ use procagent_core::group::{GroupId, Groups, Settings};
 use procagent_core::metric::{Counter, Gauge, Unit};
 use procagent_core::process::Process;
 use procagent_core::registry::{Families, LABEL_VALUE_MAX, Registry, Samples, label_value};
-use procagent_core::testing::{at, process, value};
+use procagent_core::snapshot::Snapshot;
+use procagent_core::table::Table;
+use procagent_core::testing::{at, process, reading, snapshot, value};
 use procagent_core::time::Ns;
+use procagent_core::users::Users;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
@@ -34,7 +37,7 @@ fn scene(limit: usize) -> Scene {
 impl Scene {
     fn group(&mut self, name: &str) -> GroupId {
         let process: Process = process(1, name);
-        self.groups.assign(&process, at(self.second).mono)
+        self.groups.assign(&process, None, &Users::default(), at(self.second).mono).group
     }
 
     /// A tick, one second after the last one, in which this plugin says this.
@@ -235,10 +238,18 @@ fn a_page_is_in_order_of_name_group_and_labels() {
 #[test]
 fn a_retired_groups_series_end_and_its_number_inherits_nothing() {
     let mut scene = scene(100);
+    let mut table = Table::new(0, 100);
+    let mut scan = |groups: &mut Groups, snapshot: Snapshot| {
+        table.merge(&snapshot);
+        table.assign(groups, snapshot.begun.mono);
+        groups.settle(&table, &snapshot)
+    };
+    scan(&mut scene.groups, snapshot(0, [(reading(1, 0), "a")]));
     let a = scene.group("a");
     scene.say("p", |out| out.add(&TIME, a, ["user"], 100));
     scene.second += 10;
-    let retired = scene.groups.settle([].into_iter(), at(scene.second).mono);
+    assert_eq!(scan(&mut scene.groups, snapshot(9, [])), [], "its end is news");
+    let retired = scan(&mut scene.groups, snapshot(10, []));
     assert_eq!(retired, [a]);
     assert_eq!(lines(&scene.page()), [""; 0], "without its labels it is nobody's");
     retired.into_iter().for_each(|group| scene.registry.end_group(group));

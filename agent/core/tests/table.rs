@@ -35,7 +35,7 @@ impl Scene {
     fn scan(&mut self, snapshot: &Snapshot) {
         self.table.merge(snapshot);
         self.table.assign(&mut self.groups, snapshot.begun.mono);
-        self.groups.settle(self.table.members(), snapshot.begun.mono);
+        self.groups.settle(&self.table, snapshot);
     }
 
     /// Scans, and says what is shown of this process.
@@ -46,7 +46,7 @@ impl Scene {
     }
 
     fn group(&self, id: procagent_core::group::GroupId) -> String {
-        self.groups.labels(id).unwrap().name().to_owned()
+        self.groups.labels(self.groups.resolve(id)).unwrap().name().to_owned()
     }
 
     fn fork(&mut self, second: u64, pid: u32, start: Option<u64>, parent: u32) -> Option<ProcessId> {
@@ -380,22 +380,24 @@ fn an_end_between_scans_is_reported_with_its_own_group() {
     scene.fork(12, 60, Some(1200), 5);
     assert_eq!(scene.ends(), [], "not before the next scan");
     scene.scan(&snapshot(13, [(reading(5, 1), "sh")]));
-    let ends: Vec<_> = scene.table.ended_now().map(|e| (e.process.id, scene.group(e.group))).collect();
+    let ends: Vec<_> = scene.table.ended_now().map(|e| (e.process.id, scene.group(e.member.group))).collect();
     assert_eq!(ends, [(id(60, 1100), "true".into()), (id(60, 1200), "sh".into())]);
 }
 
 #[test]
 fn a_process_turned_away_is_counted_once() {
-    let mut scene =
-        Scene { table: Table::new(10, 100), groups: Groups::new(Settings::bounded(1, Ns::from_secs(600))) };
-    let two = || [(reading(5, 1), "a"), (reading(6, 2), "b")];
-    scene.scan(&snapshot(10, two()));
-    assert_eq!(scene.show(6, &snapshot(11, two())).group, OTHER);
-    assert_eq!(scene.groups.turned_away(), 2, "once for each time its program was told");
-    let mut quiet = snapshot(12, two());
+    let groups = Groups::new(Settings::bounded(1, Ns::from_secs(600)));
+    let mut scene = Scene { table: Table::new(10, 100), groups };
+    let names: [&str; 70] = std::array::from_fn(|index| &*format!("p{index}").leak());
+    let all = || (2..).zip(names).map(|(pid, name)| (reading(pid, 1), name));
+    scene.scan(&snapshot(10, all()));
+    assert_eq!(scene.groups.turned_away(), 2, "4 x 1 + 64 are tracked");
+    let mut quiet = snapshot(11, all());
     quiet.details.clear();
-    scene.scan(&quiet);
-    assert_eq!(scene.groups.turned_away(), 2);
+    assert_eq!(scene.show(71, &quiet).group, OTHER);
+    assert_eq!(scene.groups.turned_away(), 2, "once for each time its program was told");
+    scene.scan(&snapshot(12, all()));
+    assert_eq!(scene.groups.turned_away(), 4);
 }
 
 #[test]

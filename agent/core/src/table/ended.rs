@@ -1,7 +1,7 @@
 //! The ended processes: a ring of bounded length.
 
 use crate::event::ExitStatus;
-use crate::group::GroupId;
+use crate::group::Member;
 use crate::process::{Process, ProcessId, Usage};
 use crate::time::Timestamp;
 use std::collections::{HashMap, VecDeque};
@@ -14,8 +14,8 @@ const ARGV_MAX: usize = 256;
 pub struct Ended {
     /// What was known of it.
     pub process: Process,
-    /// Its group at the end.
-    pub group: GroupId,
+    /// Its group at the end, folded or not; [`crate::plugin::Tick::exited`] says where it counts.
+    pub member: Member,
     /// When its end was noticed.
     pub at: Timestamp,
     /// How it ended; scans alone cannot tell.
@@ -95,13 +95,8 @@ impl EndedRing {
         self.order.range(first..first + self.reported).filter_map(|id| self.by_id.get(id))
     }
 
-    pub(super) fn reported_mut(&mut self, mut each: impl FnMut(&mut Ended)) {
-        let first = self.order.len() - self.fresh;
-        for id in self.order.range(first..first + self.reported) {
-            if let Some(ended) = self.by_id.get_mut(id) {
-                each(ended);
-            }
-        }
+    pub(super) fn all_mut(&mut self, each: impl FnMut(&mut Ended)) {
+        self.by_id.values_mut().for_each(each);
     }
 
     pub(super) fn len(&self) -> usize {

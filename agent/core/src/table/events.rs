@@ -1,7 +1,8 @@
 //! What events tell the table between two scans.
 
-use super::{Row, START_TOLERANCE, Table, UNASSIGNED};
+use super::{Row, START_TOLERANCE, Table};
 use crate::event::{Event, Record, What};
+use crate::group::Member;
 use crate::process::{Io, NAME_MAX, Pid, Process, ProcessId, Usage, bounded_lossy, program_name};
 use crate::time::{Ns, Ticks, Timestamp};
 
@@ -52,11 +53,17 @@ impl Table {
                     let comm = row.process.comm.as_bytes();
                     row.process.name = program_name(comm, exe.as_deref(), None).into();
                 }
-                row.unassigned = true;
-                self.unassigned.push(slot);
+                if !std::mem::replace(&mut row.unassigned, true) {
+                    self.unassigned.push(slot);
+                }
             }
             What::Exit { status } => row.exit = Some(*status),
-            What::Credentials { effective, .. } => row.process.user = Some(*effective),
+            What::Credentials { effective, .. } => {
+                let before = row.process.user.replace(*effective);
+                if before != Some(*effective) && !std::mem::replace(&mut row.other_user, true) {
+                    self.other_user.push(slot);
+                }
+            }
             What::Comm { comm } => row.process.comm = bounded_lossy(comm, NAME_MAX).into(),
             _ => {}
         }
@@ -87,20 +94,20 @@ impl Table {
         }
         self.births += 1;
         let usage = Usage { io: Some(Io::default()), ..Usage::default() };
-        let (process, group) = match self.living_row(parent) {
+        let process = match self.living_row(parent) {
             // Until it calls exec, a child is what its parent is.
-            Some(row) => (
-                Process { id, parent: Some(row.process.id), parent_pid: parent, ..row.process.clone() },
-                row.group,
-            ),
-            None => (Process { parent_pid: parent, ..super::unknown(id) }, UNASSIGNED),
+            Some(row) => {
+                Process { id, parent: Some(row.process.id), parent_pid: parent, ..row.process.clone() }
+            }
+            None => Process { parent_pid: parent, ..super::unknown(id) },
         };
         self.place(Row {
             process,
             usage,
             delta: Usage::default(),
-            group,
+            member: Member::default(),
             unassigned: true,
+            other_user: false,
             scan: 0,
             started: true,
             estimated,
