@@ -1,30 +1,50 @@
 //! The running agent: which thread owns what, and the bounded queues between them.
 //!
 //! ```text
-//! scan thread ──full (1)──▶ judge thread ──watch──▶ main thread: HTTP, signals
-//!      ▲                        │
-//!      └──────free (2)──────────┘        two snapshots go round; none free = a missed scan
+//! scan thread ───scans───▶┐             ┌──watch──▶ main thread: HTTP, control socket, configuration, signals
+//!   ▲    ▲                ├▶ judge ─────┤              │
+//!   │    └─pace───────────│ thread      └──replies──▶  │
+//!   └──────free (2)───────┘◀───────questions, changes──┘
 //! ```
+//!
+//! Two snapshots go round; none free is a missed scan. Scans, questions and changes of the configuration reach the
+//! judge through one queue, so that a question need not wait for a scan, nor a scan for a lock.
+//!
+//! | module | part |
+//! |---|---|
+//! | [`scanning`] | the scan thread |
+//! | [`judging`] | the judge thread and what it is sent |
+//! | [`questions`] | questions to the judge, with a deadline |
+
+pub mod judging;
+pub mod questions;
+pub mod scanning;
 
 use crate::clock;
-use crate::config::Config;
-use crate::judge::{Judge, Limits, describe};
+use crate::config::{Config, Loaded};
+use crate::control;
+use crate::judge::{Change, Judge, Limits, describe};
+use crate::logging::LogLevel;
 use crate::outputs::http::{self, Health};
 use crate::own::ScanCounts;
+use crate::reload::{Follower, Origin, Reach, Story};
+use judging::{Message, Reloads, Shared};
+use procagent_collectors::Settings;
 use procagent_core::Error;
-use procagent_core::plugin::Needs;
+use procagent_core::plugin::Collector;
 use procagent_core::registry::Families;
 use procagent_core::snapshot::{Snapshot, Source};
-use procagent_core::time::Ns;
 use procagent_sources::procfs::{self, OpenError, Procfs};
+use questions::Asker;
+use scanning::{Counts, Pace};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Why the agent could not start or go on. Exit code 1.
@@ -62,24 +82,37 @@ impl fmt::Display for AgentError {
 impl std::error::Error for AgentError {}
 
 /// Runs until SIGTERM or SIGINT.
-pub fn run(config: &Config) -> Result<(), AgentError> {
-    let (source, judge) = prepare(config)?;
+pub fn run(loaded: Loaded, origin: Origin, log: LogLevel) -> Result<(), AgentError> {
+    let (source, judge) = prepare(&loaded.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| AgentError::System("start the I/O runtime", error))?;
-    runtime.block_on(serve(config, source, judge))
+    let ended = runtime.block_on(serve(loaded.config, origin, log, source, judge));
+    // A file that hangs while it is looked at must not hold up the end.
+    runtime.shutdown_background();
+    ended
 }
 
 /// Scans once and returns the page.
 pub fn once(config: &Config) -> Result<Families, AgentError> {
     let (mut source, mut judge) = prepare(config)?;
     let mut snapshot = Snapshot::default();
-    scan(&mut source, judge.needs(), &mut snapshot).map_err(AgentError::Scan)?;
-    Ok(judge.tick(&snapshot, ScanCounts::default()))
+    scan_into(&mut source, &mut judge, &mut snapshot)
 }
 
-fn prepare(config: &Config) -> Result<(Procfs, Judge), AgentError> {
+/// One scan, judged.
+pub fn scan_into(
+    source: &mut Procfs,
+    judge: &mut Judge,
+    snapshot: &mut Snapshot,
+) -> Result<Families, AgentError> {
+    scanning::scan(source, judge.needs(), snapshot).map_err(AgentError::Scan)?;
+    Ok(judge.tick(snapshot, ScanCounts::default()))
+}
+
+/// A source and a judge as the configuration wants them.
+pub fn prepare(config: &Config) -> Result<(Procfs, Judge), AgentError> {
     let settings = procfs::Settings {
         root: config.host.root.clone(),
         descriptors: config.host.descriptors,
@@ -87,44 +120,85 @@ fn prepare(config: &Config) -> Result<(Procfs, Judge), AgentError> {
     };
     let ticks_per_second = settings.ticks_per_second;
     let source = Procfs::open(settings).map_err(AgentError::Source)?;
-    let collectors = procagent_collectors::ALL
-        .iter()
-        .filter_map(|plugin| Some((plugin.name, (plugin.build)(&config.collectors)?)))
-        .collect();
-    let limits = Limits {
+    let build = |(name, build): (_, fn(&Settings) -> _)| Some((name, build(&config.collectors)?));
+    let collectors = procagent_collectors::ALL.iter().map(|plugin| (plugin.name, plugin.build));
+    let collectors = collectors.filter_map(build).collect();
+    let judge = Judge::new(collectors, limits(config), source.offers(), ticks_per_second, clock::now);
+    Ok((source, judge))
+}
+
+/// What takes a judge from one configuration to another. Collectors whose settings are the same are not touched.
+pub fn change(old: &Config, new: &Config) -> Change {
+    let differ = old.collectors.differing(&new.collectors);
+    let plugins = procagent_collectors::ALL.iter().filter(|plugin| differ.contains(&plugin.name));
+    let collectors: Vec<(&'static str, Option<Box<dyn Collector>>)> =
+        plugins.map(|plugin| (plugin.name, (plugin.build)(&new.collectors))).collect();
+    Change { limits: limits(new), collectors }
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
         remember: config.remember,
         groups: config.groups.limit,
         forget: config.groups.forget.into(),
         series: config.outputs.series_limit,
         collector: config.interval.into(),
-    };
-    let judge = Judge::new(collectors, limits, source.offers(), ticks_per_second, clock::now);
-    Ok((source, judge))
+    }
 }
 
-async fn serve(config: &Config, source: Procfs, judge: Judge) -> Result<(), AgentError> {
-    let handler = |kind, what| signal(kind).map_err(|error| AgentError::System(what, error));
+async fn serve(
+    config: Config,
+    origin: Origin,
+    log: LogLevel,
+    source: Procfs,
+    judge: Judge,
+) -> Result<(), AgentError> {
     let mut terminate = handler(SignalKind::terminate(), "handle SIGTERM")?;
     let mut interrupt = handler(SignalKind::interrupt(), "handle SIGINT")?;
-    let mut hangup = handler(SignalKind::hangup(), "handle SIGHUP")?;
+    let hangup = handler(SignalKind::hangup(), "handle SIGHUP")?;
+    let started = clock::now();
     let (families, mut frozen) = watch::channel(Arc::new(Families::default()));
-    let last_tick = Arc::new(AtomicU64::new(clock::now().mono.0));
-    let interval = Ns::from(config.interval);
-    let health = Health::new(Arc::clone(&last_tick), interval, clock::now);
+    let last_tick = Arc::new(AtomicU64::new(started.mono.0));
+    let health = Health::new(Arc::clone(&last_tick), config.interval.into(), clock::now);
     if let Some(prometheus) = config.outputs.prometheus.on() {
-        let listener =
-            http::bind(prometheus.listen).map_err(|error| AgentError::Listen(prometheus.listen, error))?;
-        tokio::spawn(http::serve(listener, frozen.clone(), health));
-        tracing::info!("serving http://{}/metrics", prometheus.listen);
+        let refused = |error| AgentError::Listen(prometheus.listen, error);
+        let listener = http::bind(prometheus.listen).map_err(refused)?;
+        let address = listener.local_addr().map_err(refused)?;
+        tokio::spawn(http::serve(listener, frozen.clone(), health.clone()));
+        tracing::info!("serving http://{address}/metrics");
     } else {
         tracing::warn!("outputs.prometheus is off: nothing will be served");
     }
-    start_threads(source, judge, interval, families, last_tick)?;
+    let (questions, queue) = sync_channel(judging::QUEUE);
+    let reloads = Arc::new(Reloads::new(started.wall));
+    let counts = Arc::new(Counts::default());
+    let shared = Shared {
+        counts: Arc::clone(&counts),
+        pace: Arc::new(Pace::new(config.interval.into(), judge.needs())),
+        reloads: Arc::clone(&reloads),
+        families,
+        last_tick,
+    };
+    start_threads(source, judge, questions.clone(), queue, shared)?;
+    let story = Arc::new(Story::default());
+    let site = control::Site {
+        asker: Asker::new(questions.clone(), health.clone()),
+        health: health.clone(),
+        started: started.wall,
+        counts,
+        reloads: Arc::clone(&reloads),
+        story: Arc::clone(&story),
+        file: origin.file.clone(),
+        reader: control::Reader::new(config.host.root.clone()),
+    };
+    // Removes the socket when dropped.
+    let _control = control::start(&config.outputs.control, &origin.variables, site).await;
+    let reach = Reach { judge: questions, log, health, reloads, story };
+    tokio::spawn(Follower::new(origin, config, reach).follow(hangup));
     loop {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = hangup.recv() => tracing::warn!("SIGHUP: this version reads its configuration at start only; restart to apply changes"),
             // The sender lives in the judge thread, the judge ends with the scan thread.
             changed = frozen.changed() => if changed.is_err() {
                 return Err(AgentError::Thread("scan or judge"));
@@ -135,138 +209,31 @@ async fn serve(config: &Config, source: Procfs, judge: Judge) -> Result<(), Agen
     Ok(())
 }
 
+fn handler(kind: SignalKind, what: &'static str) -> Result<Signal, AgentError> {
+    signal(kind).map_err(|error| AgentError::System(what, error))
+}
+
 /// Starts the two threads that turn scans into families. They end with the process: a read that hangs in the
 /// kernel cannot be cancelled, and nothing they hold has to be flushed.
 fn start_threads(
-    source: Procfs,
+    mut source: Procfs,
     judge: Judge,
-    interval: Ns,
-    families: watch::Sender<Arc<Families>>,
-    last_tick: Arc<AtomicU64>,
+    messages: SyncSender<Message>,
+    queue: Receiver<Message>,
+    shared: Shared,
 ) -> Result<(), AgentError> {
-    let needs = judge.needs();
-    let counts = Arc::new(Counts::default());
-    let (full_in, full_out) = sync_channel(1);
     let (free_in, free_out) = sync_channel(2);
     for _ in 0..2 {
         free_in.send(Snapshot::default()).map_err(|_| AgentError::Thread("scan"))?;
     }
-    let scan_counts = Arc::clone(&counts);
+    let (pace, counts) = (Arc::clone(&shared.pace), Arc::clone(&shared.counts));
     thread::Builder::new()
         .name("scan".into())
-        .spawn(move || scan_loop(source, needs, interval, &free_out, &full_in, &scan_counts))
+        .spawn(move || scanning::scan_loop(&mut source, &pace, &free_out, &messages, &counts))
         .map_err(|error| AgentError::System("start the scan thread", error))?;
     thread::Builder::new()
         .name("judge".into())
-        .spawn(move || judge_loop(judge, &full_out, &free_in, &counts, &families, &last_tick))
+        .spawn(move || judging::judge_loop(judge, &queue, &free_in, &shared))
         .map_err(|error| AgentError::System("start the judge thread", error))?;
     Ok(())
-}
-
-/// What the scan thread tells the judge besides snapshots.
-#[derive(Default)]
-struct Counts {
-    missed: AtomicU64,
-    failed: AtomicU64,
-}
-
-/// Scans at a fixed rate. What comes too late is left out and counted, never made up for.
-fn scan_loop(
-    mut source: Procfs,
-    needs: Needs,
-    interval: Ns,
-    free: &Receiver<Snapshot>,
-    full: &SyncSender<Snapshot>,
-    counts: &Counts,
-) {
-    let mut due = clock::now().mono;
-    let mut failing = false;
-    let mut spare = None;
-    loop {
-        let (next, missed) = schedule(due, clock::now().mono, interval);
-        counts.missed.fetch_add(missed, Ordering::Relaxed);
-        due = next;
-        thread::sleep(due.since(clock::now().mono).into());
-        due = due.plus(interval);
-        let mut snapshot: Snapshot = match spare.take().map_or_else(|| free.try_recv(), Ok) {
-            Ok(snapshot) => snapshot,
-            Err(TryRecvError::Empty) => {
-                counts.missed.fetch_add(1, Ordering::Relaxed);
-                continue;
-            }
-            Err(TryRecvError::Disconnected) => return,
-        };
-        match scan(&mut source, needs, &mut snapshot) {
-            Ok(()) => {
-                failing = false;
-                if full.send(snapshot).is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                counts.failed.fetch_add(1, Ordering::Relaxed);
-                if !failing {
-                    tracing::error!("the scan failed, the last numbers stay: {}", describe(&error));
-                }
-                failing = true;
-                spare = Some(snapshot);
-            }
-        }
-    }
-}
-
-/// When the next scan is due, and how many were due before it and are too late by a whole interval.
-fn schedule(due: Ns, now: Ns, interval: Ns) -> (Ns, u64) {
-    let late = now.since(due).0 / interval.0.max(1);
-    (due.plus(Ns(late.saturating_mul(interval.0))), late)
-}
-
-fn scan(source: &mut dyn Source, needs: Needs, into: &mut Snapshot) -> Result<(), Error> {
-    into.clear();
-    into.begun = clock::now();
-    source.scan(needs, into)?;
-    into.ended = clock::now();
-    Ok(())
-}
-
-fn judge_loop(
-    mut judge: Judge,
-    full: &Receiver<Snapshot>,
-    free: &SyncSender<Snapshot>,
-    counts: &Counts,
-    families: &watch::Sender<Arc<Families>>,
-    last_tick: &AtomicU64,
-) {
-    while let Ok(snapshot) = full.recv() {
-        let counts = ScanCounts {
-            missed: counts.missed.load(Ordering::Relaxed),
-            failed: counts.failed.load(Ordering::Relaxed),
-        };
-        families.send_replace(Arc::new(judge.tick(&snapshot, counts)));
-        last_tick.store(clock::now().mono.0, Ordering::Relaxed);
-        if free.send(snapshot).is_err() {
-            return;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a11_a_late_scan_keeps_the_rate_and_counts_the_missed() {
-        let interval = Ns(100);
-        assert_eq!(schedule(Ns(1000), Ns(950), interval), (Ns(1000), 0), "early: wait");
-        assert_eq!(
-            schedule(Ns(1000), Ns(1050), interval),
-            (Ns(1000), 0),
-            "a little late: at once, same rhythm"
-        );
-        assert_eq!(
-            schedule(Ns(1000), Ns(1320), interval),
-            (Ns(1300), 3),
-            "three are gone, the fourth is due"
-        );
-    }
 }

@@ -1,14 +1,17 @@
 //! The judge: takes one scan after the other, keeps the table, runs the collectors, and freezes what outputs show.
 //! A collector that fails, panics or is too slow costs only its own series.
 
-use crate::own::{Fared, Own, ScanCounts};
+use crate::explanation::Explanation;
+use crate::own::{ConfigState, Fared, Own, ScanCounts};
 use procagent_core::Error;
 use procagent_core::group::{Groups, Settings};
 use procagent_core::plugin::{Collector, Host, Needs, Origin, Tick};
+use procagent_core::process::Pid;
 use procagent_core::registry::{Families, Registry, Samples};
 use procagent_core::snapshot::Snapshot;
 use procagent_core::table::Table;
 use procagent_core::time::{Ns, Timestamp};
+use serde::Serialize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Under this name the agent's own series are committed.
@@ -31,6 +34,25 @@ pub struct Limits {
     pub series: usize,
     /// A collector that takes longer is too slow: the interval.
     pub collector: Ns,
+}
+
+/// Another configuration for a judge that runs.
+pub struct Change {
+    /// The new bounds.
+    pub limits: Limits,
+    /// Collectors to exchange, by name: for a new one, or for none. Others keep their state.
+    pub collectors: Vec<(&'static str, Option<Box<dyn Collector>>)>,
+}
+
+/// How much there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Standing {
+    /// Living processes.
+    pub processes: usize,
+    /// Groups that have series.
+    pub groups: usize,
+    /// Series.
+    pub series: usize,
 }
 
 /// See the module.
@@ -72,13 +94,15 @@ impl Judge {
         ticks_per_second: u64,
         clock: fn() -> Timestamp,
     ) -> Judge {
-        let running = |(name, collector)| Running { name, collector, state: State::Up, took: Ns(0) };
         Judge {
             table: Table::new(limits.remember, ticks_per_second),
             groups: Groups::new(Settings::bounded(limits.groups, limits.forget)),
             registry: Registry::new(limits.series),
             samples: Samples::default(),
-            collectors: collectors.into_iter().map(running).collect(),
+            collectors: collectors
+                .into_iter()
+                .map(|(name, collector)| Running::new(name, collector))
+                .collect(),
             fared: Vec::new(),
             own: Own::new(offers),
             previous: None,
@@ -91,7 +115,45 @@ impl Judge {
     pub fn needs(&self) -> Needs {
         let all = self.collectors.iter().map(|running| running.collector.needs());
         // The ledger of the agent's own numbers needs the host, and names of groups need details.
-        all.fold(Needs::HOST | self.groups.needs(), |all, needs| all | needs)
+        all.fold(Needs::HOST | Needs::DETAILS, |all, needs| all | needs)
+    }
+
+    /// Says how the configuration fares, for the agent's own numbers.
+    pub fn set_config_state(&mut self, state: ConfigState) {
+        self.own.config = state;
+    }
+
+    /// Goes on under another configuration. Counters of groups and collectors that stay are kept.
+    pub fn change(&mut self, change: Change) {
+        let Change { limits, collectors } = change;
+        self.limits = limits;
+        self.table.set_remember(limits.remember);
+        self.registry.set_limit(limits.series);
+        for (name, collector) in collectors {
+            self.collectors.retain(|running| running.name != name);
+            match collector {
+                Some(collector) => self.collectors.push(Running::new(name, collector)),
+                None => self.registry.end_plugin(name),
+            }
+        }
+    }
+
+    /// How much there is after the last scan.
+    pub fn standing(&self) -> Standing {
+        Standing { processes: self.table.len(), groups: self.groups.len(), series: self.registry.len() }
+    }
+
+    /// What is known of a living process, and where it counts.
+    pub fn explain(&self, pid: Pid) -> Option<Explanation> {
+        let process = self.table.living(pid)?;
+        Some(Explanation {
+            pid: pid.0,
+            name: process.name.to_string(),
+            comm: process.comm.to_string(),
+            exe: process.exe.as_ref().map(ToString::to_string),
+            uid: process.user,
+            ..Explanation::default()
+        })
     }
 
     /// Takes in one scan.
@@ -100,7 +162,7 @@ impl Judge {
         let since = self.previous.unwrap_or(now);
         self.table.merge(snapshot);
         self.table.assign(&mut self.groups, now.mono);
-        for group in self.groups.settle(&self.table, snapshot) {
+        for group in self.groups.settle(self.table.members(), now.mono) {
             self.registry.end_group(group);
         }
         let host = Host { table: &self.table, groups: &self.groups, origin: Origin::Live };
@@ -125,6 +187,10 @@ impl Judge {
 }
 
 impl Running {
+    fn new(name: &'static str, collector: Box<dyn Collector>) -> Running {
+        Running { name, collector, state: State::Up, took: Ns(0) }
+    }
+
     /// Whether what it wrote may be used. Says in the log when it begins and ceases to fail, not each time.
     fn run(&mut self, tick: &Tick<'_>, out: &mut Samples, limit: Ns, clock: fn() -> Timestamp) -> bool {
         let begun = clock().mono;

@@ -11,7 +11,11 @@
 //! | [`config`] | the configuration: file, variables, defaults, and what is wrong with them |
 //! | [`logging`] | the agent's own log |
 //! | [`agent`] | threads and queues |
+//! | [`reload`] | follows the configuration while the agent runs |
+//! | [`control`] | the local socket by which the running agent is asked |
+//! | [`explanation`] | why a process counts where it does |
 //! | [`judge`] | one scan after the other: table, groups, collectors, registry |
+//! | [`rights`] | what needs which right |
 //! | [`own`] | the agent's own numbers |
 //! | [`clock`] | the one place that reads the clock |
 //! | [`outputs`] | where numbers leave the agent |
@@ -22,10 +26,14 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+pub mod control;
+pub mod explanation;
 pub mod judge;
 pub mod logging;
 pub mod outputs;
 pub mod own;
+pub mod reload;
+pub mod rights;
 
 /// The version of the agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

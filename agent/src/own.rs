@@ -1,6 +1,5 @@
 //! The agent's own numbers: what it costs, what it could not see, and whether its parts work.
 
-use procagent_core::group::GroupId;
 use procagent_core::metric::{Counter, Desc, Gauge, Unit};
 use procagent_core::plugin::{Needs, Tick};
 use procagent_core::registry::{Registry, Samples};
@@ -60,17 +59,11 @@ static CONTRADICTIONS: Counter<0> = Counter::per_host(
 );
 static GROUPS: Gauge<0> =
     Gauge::per_host("procagent.groups", Unit::Count("group"), &[], "Groups that have series");
-static FOLDED: Gauge<0> = Gauge::per_host(
-    "procagent.groups.folded",
-    Unit::Count("group"),
-    &[],
-    "Groups with members that count in the group other because groups.limit is reached",
-);
 static TURNED_AWAY: Counter<0> = Counter::per_host(
     "procagent.groups.turned_away",
     Unit::Count("process"),
     &[],
-    "Processes that went to the group other unweighed because far more groups than groups.limit were there",
+    "Processes that went to the group other because groups.limit was reached",
 );
 static SERIES: Gauge<0> =
     Gauge::per_host("procagent.series", Unit::Count("series"), &[], "Series that the registry holds");
@@ -91,6 +84,18 @@ static CPU_UNATTRIBUTED: Counter<0> = Counter::per_host(
     Unit::Seconds,
     &[],
     "CPU time that processes used by /proc/stat and no group was credited with: mostly of processes that lived between two scans",
+);
+static RELOAD_TIME: Gauge<0> = Gauge::per_host(
+    "procagent.config.reload.time",
+    Unit::Seconds,
+    &[],
+    "When the configuration in force was loaded, in seconds since 1970",
+);
+static RELOAD_SUCCESS: Gauge<0> = Gauge::per_host(
+    "procagent.config.reload.success",
+    Unit::None,
+    &[],
+    "1 when the configuration was right when last looked at; 0 when it was refused, and the one before is in force",
 );
 static BUILD_INFO: Gauge<2> = Gauge::per_host(
     "procagent.build.info",
@@ -127,12 +132,13 @@ pub const METRICS: &[&Desc] = &[
     ERRORS.desc(),
     CONTRADICTIONS.desc(),
     GROUPS.desc(),
-    FOLDED.desc(),
     TURNED_AWAY.desc(),
     SERIES.desc(),
     SERIES_REFUSED.desc(),
     CPU_ATTRIBUTED.desc(),
     CPU_UNATTRIBUTED.desc(),
+    RELOAD_TIME.desc(),
+    RELOAD_SUCCESS.desc(),
     BUILD_INFO.desc(),
     OWN_CPU.desc(),
     OWN_MEMORY.desc(),
@@ -170,9 +176,20 @@ pub struct ScanCounts {
     pub failed: u64,
 }
 
+/// How the configuration fares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigState {
+    /// When the one in force was loaded, wall clock, if that is known.
+    pub time: Option<Ns>,
+    /// Whether it was right when last looked at.
+    pub success: bool,
+}
+
 /// Keeps what the agent's own counters need from tick to tick.
 #[derive(Debug)]
 pub struct Own {
+    /// How the configuration fares; right at first.
+    pub config: ConfigState,
     offers: Needs,
     missed: Cumulative,
     failed: Cumulative,
@@ -187,6 +204,7 @@ impl Own {
     /// `offers` is what the source in use can read at all.
     pub fn new(offers: Needs) -> Own {
         Own {
+            config: ConfigState { time: None, success: true },
             offers,
             missed: Cumulative::default(),
             failed: Cumulative::default(),
@@ -225,14 +243,16 @@ impl Own {
         }
         out.add_host(&CONTRADICTIONS, [], self.contradictions.step(table.contradictions()));
         out.set_host(&GROUPS, [], groups.len() as u64);
-        out.set_host(&FOLDED, [], groups.folded() as u64);
         out.add_host(&TURNED_AWAY, [], self.turned_away.step(groups.turned_away()));
         out.set_host(&SERIES, [], registry.len() as u64);
         for (metric, count) in registry.refused() {
             out.add_host(&SERIES_REFUSED, [metric], self.refused.entry(metric).or_default().step(count));
         }
-        let counted = tick.seen().filter(|seen| seen.group != GroupId::NONE);
-        let credited = counted.fold(Ns(0), |sum, seen| sum.plus(seen.delta.runtime));
+        if let Some(time) = self.config.time {
+            out.set_host(&RELOAD_TIME, [], time.0);
+        }
+        out.set_host(&RELOAD_SUCCESS, [], u64::from(self.config.success));
+        let credited = tick.seen().fold(Ns(0), |sum, seen| sum.plus(seen.delta.runtime));
         if let Some(cpu) = &snapshot.host.cpu {
             let unattributed = self.ledger.step(cpu.busy(), credited);
             out.add_host(&CPU_ATTRIBUTED, [], credited.0);

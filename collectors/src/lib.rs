@@ -28,6 +28,16 @@ pub struct Settings {
     pub process: Switch<process::Settings>,
 }
 
+impl Settings {
+    /// The collectors that are set otherwise in `other`, by name.
+    pub fn differing(&self, other: &Settings) -> Vec<&'static str> {
+        // Taken apart, so that settings which nobody compares do not compile.
+        let Settings { process } = self;
+        let settings = [("process", *process != other.process)];
+        settings.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

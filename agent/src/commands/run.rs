@@ -5,13 +5,15 @@ use crate::cli::Run;
 use crate::config::load::DEFAULT_PATH;
 use crate::config::{Variables, load};
 use crate::outputs::openmetrics::{self, Format};
+use crate::reload::Origin;
 use crate::{agent, logging};
 use std::sync::Arc;
 
 /// Loads the configuration, starts the log, and runs.
 pub fn run(options: &Run) -> Result<(), Failure> {
-    let loaded = load(options.request(), &Variables::of_this_process())?;
-    logging::start(loaded.config.log);
+    let (request, variables) = (options.request(), Variables::of_this_process());
+    let loaded = load(request.clone(), &variables)?;
+    let log = logging::start(loaded.config.log);
     match &loaded.file {
         Some(file) => tracing::info!("configuration: {}", file.display()),
         None => tracing::warn!(
@@ -22,6 +24,7 @@ pub fn run(options: &Run) -> Result<(), Failure> {
         let families = Arc::new(agent::once(&loaded.config)?);
         return print(&openmetrics::page(&families, Format::Classic));
     }
-    agent::run(&loaded.config)?;
+    let origin = Origin { request, variables, file: loaded.file.clone() };
+    agent::run(loaded, origin, log)?;
     Ok(())
 }

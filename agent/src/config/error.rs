@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// One fault: where it is, under which key, what it is. Exit code 2.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
     /// A file, a variable or an option.
     pub origin: String,

@@ -30,10 +30,17 @@ impl<'a> Trail<'a> {
         Trail { variables, state: RefCell::default() }
     }
 
-    /// Where the error came from, such as `outputs.prometheus.listen`; empty at the root.
+    /// Where the error came from, such as `outputs.prometheus.listen` or `groups.rules[1].group`; empty at the root.
     pub fn path(&self) -> String {
         let state = self.state.borrow();
-        state.path.iter().rev().map(String::as_str).collect::<Vec<_>>().join(".")
+        let mut path = String::new();
+        for step in state.path.iter().rev() {
+            if !path.is_empty() && !step.starts_with('[') {
+                path.push('.');
+            }
+            path.push_str(step);
+        }
+        path
     }
 
     /// `message` with the names of variables in place of their values: they may be secret.
@@ -69,7 +76,12 @@ pub struct Follow<'a, T> {
 enum Role {
     Key,
     Value,
+    /// What the YAML library wraps around a value to say where it stands: its keys are not the file's.
+    Span,
 }
+
+/// By this name the YAML library's `Spanned` asks for the wrapper.
+const SPANNED: &str = "__yaml_spanned";
 
 impl<'a, T> Follow<'a, T> {
     /// Follows from the root of a file.
@@ -116,7 +128,10 @@ impl<'de, D: Deserializer<'de>> Deserializer<'de> for Follow<'_, D> {
         name: &'static str,
         visitor: V,
     ) -> Result<V::Value, D::Error> {
-        let visitor = self.with(visitor);
+        let mut visitor = self.with(visitor);
+        if name == SPANNED {
+            visitor.role = Role::Span;
+        }
         self.inner.deserialize_newtype_struct(name, visitor)
     }
 
@@ -183,7 +198,7 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Follow<'_, V> {
                 self.trail.state.borrow_mut().key = Some(text.to_owned());
                 self.inner.visit_str(text)
             }
-            Role::Value => match self.trail.expand(text)? {
+            Role::Value | Role::Span => match self.trail.expand(text)? {
                 Some(expanded) => self.inner.visit_string(expanded),
                 None => self.inner.visit_str(text),
             },
@@ -245,6 +260,9 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Follow<'_, A> {
     type Error = A::Error;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, A::Error> {
+        if self.role == Role::Span {
+            return self.inner.next_key_seed(seed);
+        }
         self.trail.state.borrow_mut().key = None;
         let seed = Follow { inner: seed, trail: self.trail, role: Role::Key };
         self.inner.next_key_seed(seed).inspect_err(|_| {
@@ -254,7 +272,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Follow<'_, A> {
     }
 
     fn next_value_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<S::Value, A::Error> {
-        let key = self.trail.state.borrow_mut().key.take();
+        let key = self.trail.state.borrow_mut().key.take().filter(|_| self.role != Role::Span);
         let seed = Follow { inner: seed, trail: self.trail, role: Role::Value };
         let result = self.inner.next_value_seed(seed);
         result.inspect_err(|_| key.into_iter().for_each(|key| self.trail.step_out(key)))
@@ -265,7 +283,7 @@ impl<'de, A: MapAccess<'de>> MapAccess<'de> for Follow<'_, A> {
     }
 }
 
-/// The items of a list, counted from 0 as in `paths.0`.
+/// The items of a list, counted from 0 as in `rules[0]`.
 struct Items<'a, A> {
     inner: Follow<'a, A>,
     next: usize,
@@ -278,7 +296,7 @@ impl<'de, A: SeqAccess<'de>> SeqAccess<'de> for Items<'_, A> {
         let (index, seed) = (self.next, self.inner.with(seed));
         self.next += 1;
         let result = self.inner.inner.next_element_seed(seed);
-        result.inspect_err(|_| self.inner.trail.step_out(index.to_string()))
+        result.inspect_err(|_| self.inner.trail.step_out(format!("[{index}]")))
     }
 
     fn size_hint(&self) -> Option<usize> {

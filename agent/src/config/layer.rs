@@ -1,9 +1,12 @@
 //! One layer of configuration: every key optional. The file, the variables and the command line are each one.
 
-use super::{Config, Level, LogFormat, SourceChoice, duration};
+use super::rules::{self, CheckedRule, LabelWord, Preset, Texts};
+use super::{Config, Control, Level, LogFormat, SourceChoice, duration};
+use procagent_core::group::Unmatched;
 use procagent_core::switch::Switch;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use serde_saphyr::Spanned;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -43,10 +46,57 @@ pub struct Host {
 #[serde(deny_unknown_fields, default)]
 #[expect(missing_docs, reason = "the keys are those of Config")]
 pub struct Groups {
+    pub labels: Option<Vec<Spanned<LabelWord>>>,
     #[serde(deserialize_with = "at_most::<_, 100_000>")]
     pub limit: Option<usize>,
     #[serde(deserialize_with = "duration::option")]
     pub forget: Option<Duration>,
+    #[serde(deserialize_with = "unmatched")]
+    pub unmatched: Option<Unmatched>,
+    pub presets: Option<Vec<Preset>>,
+    pub health: Option<Health>,
+    pub rules: Option<Vec<Spanned<Rule>>>,
+    /// What `rules` and `presets` amount to; [`super::rules::check`] fills it in.
+    #[serde(skip)]
+    pub checked: Option<Vec<CheckedRule>>,
+}
+
+/// The part `groups.health`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the keys are those of Config")]
+pub struct Health {
+    #[serde(deserialize_with = "health_period")]
+    pub every: Option<Duration>,
+    #[serde(deserialize_with = "at_most::<_, 1_000_000>")]
+    pub retries: Option<usize>,
+    pub exit_on_failed: Option<bool>,
+}
+
+/// One of `groups.rules`, as it stands in the file.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the keys are those of procagent_core::group::RuleText")]
+pub struct Rule {
+    pub group: Option<Spanned<String>>,
+    #[serde(rename = "match")]
+    pub conditions: Option<Conditions>,
+    pub descendants: Option<bool>,
+    pub expect: Option<Spanned<bool>>,
+    pub version: Option<Spanned<String>>,
+}
+
+/// The part `match` of a rule.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(missing_docs, reason = "the keys are those of procagent_core::group::Conditions")]
+pub struct Conditions {
+    pub name: Option<Spanned<Texts>>,
+    pub exe: Option<Spanned<Texts>>,
+    pub cmdline: Option<Spanned<Texts>>,
+    pub user: Option<Spanned<Texts>>,
+    pub unit: Option<Spanned<Texts>>,
+    pub container: Option<Spanned<Texts>>,
 }
 
 /// The part `outputs`.
@@ -57,6 +107,8 @@ pub struct Outputs {
     #[serde(deserialize_with = "at_most::<_, 10_000_000>")]
     pub series_limit: Option<usize>,
     pub prometheus: Option<Switch<PrometheusLayer>>,
+    #[serde(deserialize_with = "control")]
+    pub control: Option<Control>,
 }
 
 /// The part `outputs.prometheus`.
@@ -88,10 +140,18 @@ impl Layer {
         set(&mut below.host.root, host.root);
         set(&mut below.host.descriptors, host.descriptors);
         let groups = self.groups.unwrap_or_default();
+        set(&mut below.groups.labels, groups.labels.map(rules::labels));
         set(&mut below.groups.limit, groups.limit);
         set(&mut below.groups.forget, groups.forget);
+        set(&mut below.groups.unmatched, groups.unmatched);
+        set(&mut below.groups.rules, groups.checked);
+        let health = groups.health.unwrap_or_default();
+        set(&mut below.groups.health.every, health.every);
+        set(&mut below.groups.health.retries, health.retries.and_then(|retries| u32::try_from(retries).ok()));
+        set(&mut below.groups.health.exit_on_failed, health.exit_on_failed);
         let outputs = self.outputs.unwrap_or_default();
         set(&mut below.outputs.series_limit, outputs.series_limit);
+        set(&mut below.outputs.control, outputs.control);
         match outputs.prometheus {
             None => {}
             Some(Switch::Off) => below.outputs.prometheus = Switch::Off,
@@ -173,6 +233,59 @@ fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SourceCho
     })
 }
 
+fn unmatched<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Unmatched>, D::Error> {
+    text(deserializer, |text| match text {
+        "name" => Ok(Unmatched::Name),
+        "other" => Ok(Unmatched::Other),
+        "drop" => Ok(Unmatched::Drop),
+        _ => Err(format!("`{}` is unknown: write name, other or drop", shorten(text))),
+    })
+}
+
+fn health_period<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    text(deserializer, |text| match duration::parse(text)? {
+        Duration::ZERO => Err("a period takes some time: write 10s or the like".to_owned()),
+        period => Ok(period),
+    })
+}
+
+fn control<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Control>, D::Error> {
+    // Some parsers take `off` for the word, some for false.
+    match deserializer.deserialize_any(Word)? {
+        None => Ok(None),
+        Some(text) if text.is_empty() => Ok(Some(Control::Usual)),
+        Some(text) if text == "off" => Ok(Some(Control::Off)),
+        Some(text) if Path::new(&text).is_absolute() => Ok(Some(Control::At(PathBuf::from(text)))),
+        Some(text) => Err(D::Error::custom(format!(
+            "`{}` is no absolute path: write where the socket shall be, \"\" for the usual place, or off",
+            shorten(&text)
+        ))),
+    }
+}
+
+/// A word, or nothing.
+struct Word;
+
+impl Visitor<'_> for Word {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a path or off")
+    }
+
+    fn visit_bool<E: Error>(self, on: bool) -> Result<Self::Value, E> {
+        if on { Err(E::invalid_value(Unexpected::Bool(on), &self)) } else { Ok(Some("off".to_owned())) }
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Some(text.to_owned()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+}
+
 fn text<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     parse: impl FnOnce(&str) -> Result<T, String>,
@@ -234,7 +347,7 @@ impl Visitor<'_> for Count {
 }
 
 /// Enough of a value to recognise it by.
-fn shorten(text: &str) -> String {
+pub(super) fn shorten(text: &str) -> String {
     text.chars().take(80).collect()
 }
 

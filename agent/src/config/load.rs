@@ -1,7 +1,7 @@
 //! Finds the configuration and lays its layers over each other.
 
 use super::layer::{self, Layer, PrometheusLayer};
-use super::{Config, ConfigError, Level, Variables, yaml};
+use super::{Config, ConfigError, Level, Variables, rules, yaml};
 use procagent_core::switch::Switch;
 use std::io::{self, Read as _};
 use std::net::SocketAddr;
@@ -83,7 +83,7 @@ fn parse(path: &Path, bytes: &[u8], variables: &Variables) -> Result<Layer, Conf
         return Err(ConfigError::whole(origin, "the file is larger than 1 MiB: this is no configuration"));
     }
     match std::str::from_utf8(bytes) {
-        Ok(text) => yaml::parse(&origin, text, variables),
+        Ok(text) => rules::check(&origin, text, yaml::parse(&origin, text, variables)?),
         Err(error) => {
             let line = bytes[..error.valid_up_to()].split(|byte| *byte == b'\n').count();
             Err(ConfigError::whole(

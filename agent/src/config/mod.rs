@@ -18,15 +18,18 @@ pub mod error;
 mod follow;
 pub mod layer;
 pub mod load;
+pub mod rules;
 mod snippet;
 pub mod variables;
 mod yaml;
 
 pub use error::ConfigError;
 pub use load::{Loaded, Request, load};
+pub use rules::CheckedRule;
 pub use variables::Variables;
 
 use clap::ValueEnum;
+use procagent_core::group::{self, Label, Unmatched};
 use procagent_core::switch::Switch;
 use serde::Deserialize;
 use std::fmt;
@@ -74,12 +77,45 @@ pub struct Host {
 }
 
 /// Groups of processes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Groups {
-    /// At most this many; the rest goes to `other`.
+    /// Labels on top of the name.
+    pub labels: Vec<Label>,
+    /// At most this many; the smallest others fold into `other`.
     pub limit: usize,
-    /// One without members for this long ends.
+    /// One without members for this long ends, unless it is expected.
     pub forget: Duration,
+    /// Where processes go that no rule matches.
+    pub unmatched: Unmatched,
+    /// Those of the file, then those of its presets. The first that matches holds.
+    pub rules: Vec<CheckedRule>,
+    /// When an expected group has failed.
+    pub health: Health,
+}
+
+impl Groups {
+    /// The same in the words of the core.
+    pub fn settings(&self) -> group::Settings {
+        group::Settings {
+            rules: self.rules.iter().map(|checked| checked.rule().clone()).collect(),
+            labels: self.labels.clone(),
+            limit: self.limit,
+            forget: self.forget.into(),
+            unmatched: self.unmatched,
+            health: group::Health { every: self.health.every.into(), retries: self.health.retries },
+        }
+    }
+}
+
+/// When an expected group has failed, and what then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// A period.
+    pub every: Duration,
+    /// A group that has had no member in so many periods, one after the other, has failed.
+    pub retries: u32,
+    /// The agent ends then, with exit code 1.
+    pub exit_on_failed: bool,
 }
 
 /// Where numbers go.
@@ -89,6 +125,19 @@ pub struct Outputs {
     pub series_limit: usize,
     /// The web server with `/metrics`.
     pub prometheus: Switch<Prometheus>,
+    /// The local socket by which the running agent is asked.
+    pub control: Control,
+}
+
+/// The local socket by which the running agent is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// In the folder for files of running services.
+    Usual,
+    /// At this path.
+    At(PathBuf),
+    /// None.
+    Off,
 }
 
 /// The web server with `/metrics`.
@@ -163,11 +212,34 @@ impl Default for Config {
             source: SourceChoice::Auto,
             remember: 10_000,
             host: Host { root: PathBuf::from("/"), descriptors: 4096 },
-            groups: Groups { limit: 500, forget: Duration::from_secs(3600) },
+            groups: Groups::default(),
             collectors: procagent_collectors::Settings::default(),
-            outputs: Outputs { series_limit: 50_000, prometheus: Switch::On(Prometheus::default()) },
+            outputs: Outputs {
+                series_limit: 50_000,
+                prometheus: Switch::On(Prometheus::default()),
+                control: Control::Usual,
+            },
             log: Log { level: Level::Info, format: LogFormat::Text },
         }
+    }
+}
+
+impl Default for Groups {
+    fn default() -> Groups {
+        Groups {
+            labels: Vec::new(),
+            limit: 500,
+            forget: Duration::from_secs(3600),
+            unmatched: Unmatched::Name,
+            rules: Vec::new(),
+            health: Health::default(),
+        }
+    }
+}
+
+impl Default for Health {
+    fn default() -> Health {
+        Health { every: Duration::from_secs(10), retries: 10, exit_on_failed: false }
     }
 }
 
