@@ -115,7 +115,7 @@ impl Judge {
     pub fn needs(&self) -> Needs {
         let all = self.collectors.iter().map(|running| running.collector.needs());
         // The ledger of the agent's own numbers needs the host, and names of groups need details.
-        all.fold(Needs::HOST | Needs::DETAILS, |all, needs| all | needs)
+        all.fold(Needs::HOST | self.groups.needs(), |all, needs| all | needs)
     }
 
     /// Says how the configuration fares, for the agent's own numbers.
@@ -162,7 +162,7 @@ impl Judge {
         let since = self.previous.unwrap_or(now);
         self.table.merge(snapshot);
         self.table.assign(&mut self.groups, now.mono);
-        for group in self.groups.settle(self.table.members(), now.mono) {
+        for group in self.groups.settle(&self.table, snapshot) {
             self.registry.end_group(group);
         }
         let host = Host { table: &self.table, groups: &self.groups, origin: Origin::Live };

@@ -1,5 +1,6 @@
 //! The agent's own numbers: what it costs, what it could not see, and whether its parts work.
 
+use procagent_core::group::GroupId;
 use procagent_core::metric::{Counter, Desc, Gauge, Unit};
 use procagent_core::plugin::{Needs, Tick};
 use procagent_core::registry::{Registry, Samples};
@@ -59,11 +60,17 @@ static CONTRADICTIONS: Counter<0> = Counter::per_host(
 );
 static GROUPS: Gauge<0> =
     Gauge::per_host("procagent.groups", Unit::Count("group"), &[], "Groups that have series");
+static FOLDED: Gauge<0> = Gauge::per_host(
+    "procagent.groups.folded",
+    Unit::Count("group"),
+    &[],
+    "Groups with members that count in the group other because groups.limit is reached",
+);
 static TURNED_AWAY: Counter<0> = Counter::per_host(
     "procagent.groups.turned_away",
     Unit::Count("process"),
     &[],
-    "Processes that went to the group other because groups.limit was reached",
+    "Processes that went to the group other unweighed because far more groups than groups.limit were there",
 );
 static SERIES: Gauge<0> =
     Gauge::per_host("procagent.series", Unit::Count("series"), &[], "Series that the registry holds");
@@ -132,6 +139,7 @@ pub const METRICS: &[&Desc] = &[
     ERRORS.desc(),
     CONTRADICTIONS.desc(),
     GROUPS.desc(),
+    FOLDED.desc(),
     TURNED_AWAY.desc(),
     SERIES.desc(),
     SERIES_REFUSED.desc(),
@@ -243,6 +251,7 @@ impl Own {
         }
         out.add_host(&CONTRADICTIONS, [], self.contradictions.step(table.contradictions()));
         out.set_host(&GROUPS, [], groups.len() as u64);
+        out.set_host(&FOLDED, [], groups.folded() as u64);
         out.add_host(&TURNED_AWAY, [], self.turned_away.step(groups.turned_away()));
         out.set_host(&SERIES, [], registry.len() as u64);
         for (metric, count) in registry.refused() {
@@ -252,7 +261,8 @@ impl Own {
             out.set_host(&RELOAD_TIME, [], time.0);
         }
         out.set_host(&RELOAD_SUCCESS, [], u64::from(self.config.success));
-        let credited = tick.seen().fold(Ns(0), |sum, seen| sum.plus(seen.delta.runtime));
+        let counted = tick.seen().filter(|seen| seen.group != GroupId::NONE);
+        let credited = counted.fold(Ns(0), |sum, seen| sum.plus(seen.delta.runtime));
         if let Some(cpu) = &snapshot.host.cpu {
             let unattributed = self.ledger.step(cpu.busy(), credited);
             out.add_host(&CPU_ATTRIBUTED, [], credited.0);
