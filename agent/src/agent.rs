@@ -23,7 +23,7 @@ pub mod scanning;
 use crate::clock;
 use crate::config::{Config, Loaded};
 use crate::control;
-use crate::judge::{Change, Judge, Limits, describe};
+use crate::judge::{Change, Grouping, Judge, Limits, describe};
 use crate::logging::LogLevel;
 use crate::outputs::http::{self, Health};
 use crate::own::ScanCounts;
@@ -58,6 +58,8 @@ pub enum AgentError {
     Listen(SocketAddr, io::Error),
     /// The system refused a thread, the runtime or a signal handler.
     System(&'static str, io::Error),
+    /// An expected group has failed, and `groups.health.exit_on_failed` is set.
+    GroupFailed(String),
     /// A thread of the agent ended by itself, which is a fault of the agent; the log says where.
     Thread(&'static str),
 }
@@ -74,6 +76,11 @@ impl fmt::Display for AgentError {
             ),
             AgentError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
             AgentError::System(what, error) => write!(f, "cannot {what}: {error}"),
+            AgentError::GroupFailed(name) => write!(
+                f,
+                "the expected group {name} has failed: it has had no member for groups.health.retries periods, and \
+                 groups.health.exit_on_failed is set"
+            ),
             AgentError::Thread(name) => write!(f, "the {name} thread has ended unexpectedly"),
         }
     }
@@ -123,7 +130,14 @@ pub fn prepare(config: &Config) -> Result<(Procfs, Judge), AgentError> {
     let build = |(name, build): (_, fn(&Settings) -> _)| Some((name, build(&config.collectors)?));
     let collectors = procagent_collectors::ALL.iter().map(|plugin| (plugin.name, plugin.build));
     let collectors = collectors.filter_map(build).collect();
-    let judge = Judge::new(collectors, limits(config), source.offers(), ticks_per_second, clock::now);
+    let judge = Judge::new(
+        collectors,
+        grouping(config),
+        limits(config),
+        source.offers(),
+        ticks_per_second,
+        clock::now,
+    );
     Ok((source, judge))
 }
 
@@ -133,16 +147,23 @@ pub fn change(old: &Config, new: &Config) -> Change {
     let plugins = procagent_collectors::ALL.iter().filter(|plugin| differ.contains(&plugin.name));
     let collectors: Vec<(&'static str, Option<Box<dyn Collector>>)> =
         plugins.map(|plugin| (plugin.name, (plugin.build)(&new.collectors))).collect();
-    Change { limits: limits(new), collectors }
+    let grouping = (old.groups != new.groups).then(|| grouping(new));
+    Change { limits: limits(new), grouping, collectors }
 }
 
 fn limits(config: &Config) -> Limits {
     Limits {
         remember: config.remember,
-        groups: config.groups.limit,
-        forget: config.groups.forget.into(),
         series: config.outputs.series_limit,
         collector: config.interval.into(),
+    }
+}
+
+fn grouping(config: &Config) -> Grouping {
+    Grouping {
+        settings: config.groups.settings(),
+        origins: config.groups.rules.iter().map(|rule| rule.origin.clone()).collect(),
+        exit_on_failed: config.groups.health.exit_on_failed,
     }
 }
 
@@ -158,6 +179,7 @@ async fn serve(
     let hangup = handler(SignalKind::hangup(), "handle SIGHUP")?;
     let started = clock::now();
     let (families, mut frozen) = watch::channel(Arc::new(Families::default()));
+    let (fatal, mut failed) = watch::channel(None);
     let last_tick = Arc::new(AtomicU64::new(started.mono.0));
     let health = Health::new(Arc::clone(&last_tick), config.interval.into(), clock::now);
     if let Some(prometheus) = config.outputs.prometheus.on() {
@@ -178,6 +200,7 @@ async fn serve(
         reloads: Arc::clone(&reloads),
         families,
         last_tick,
+        fatal,
     };
     start_threads(source, judge, questions.clone(), queue, shared)?;
     let story = Arc::new(Story::default());
@@ -199,6 +222,9 @@ async fn serve(
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
+            Ok(name) = failed.wait_for(Option::is_some) => {
+                return Err(AgentError::GroupFailed(name.clone().unwrap_or_default()));
+            }
             // The sender lives in the judge thread, the judge ends with the scan thread.
             changed = frozen.changed() => if changed.is_err() {
                 return Err(AgentError::Thread("scan or judge"));

@@ -40,6 +40,8 @@ pub struct Status {
     pub processes: u64,
     /// Groups that have series.
     pub groups: u64,
+    /// Groups with members that count in `other`, for want of room.
+    pub groups_folded: u64,
     /// Series.
     pub series: u64,
     /// The configuration's file, if there is one.

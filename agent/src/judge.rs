@@ -4,7 +4,7 @@
 use crate::explanation::Explanation;
 use crate::own::{ConfigState, Fared, Own, ScanCounts};
 use procagent_core::Error;
-use procagent_core::group::{Groups, Settings};
+use procagent_core::group::{GroupId, Groups, Settings};
 use procagent_core::plugin::{Collector, Host, Needs, Origin, Tick};
 use procagent_core::process::Pid;
 use procagent_core::registry::{Families, Registry, Samples};
@@ -26,20 +26,36 @@ const REST: u64 = 10;
 pub struct Limits {
     /// Ended processes.
     pub remember: usize,
-    /// Named groups.
-    pub groups: usize,
-    /// How long a group without members lives.
-    pub forget: Ns,
     /// Series.
     pub series: usize,
     /// A collector that takes longer is too slow: the interval.
     pub collector: Ns,
 }
 
+/// How processes are grouped.
+#[derive(Clone, Debug, Default)]
+pub struct Grouping {
+    /// The rules and all else.
+    pub settings: Settings,
+    /// Where each rule came from, in the words of the configuration.
+    pub origins: Vec<String>,
+    /// Whether the agent is to end when an expected group has failed.
+    pub exit_on_failed: bool,
+}
+
+impl From<Settings> for Grouping {
+    /// With rules from nowhere.
+    fn from(settings: Settings) -> Grouping {
+        Grouping { settings, ..Grouping::default() }
+    }
+}
+
 /// Another configuration for a judge that runs.
 pub struct Change {
     /// The new bounds.
     pub limits: Limits,
+    /// Another grouping, if it is another one.
+    pub grouping: Option<Grouping>,
     /// Collectors to exchange, by name: for a new one, or for none. Others keep their state.
     pub collectors: Vec<(&'static str, Option<Box<dyn Collector>>)>,
 }
@@ -51,6 +67,8 @@ pub struct Standing {
     pub processes: usize,
     /// Groups that have series.
     pub groups: usize,
+    /// Groups with members that count in `other`, for want of room.
+    pub folded: usize,
     /// Series.
     pub series: usize,
 }
@@ -59,6 +77,8 @@ pub struct Standing {
 pub struct Judge {
     table: Table,
     groups: Groups,
+    origins: Vec<String>,
+    exit_on_failed: bool,
     registry: Registry,
     samples: Samples,
     collectors: Vec<Running>,
@@ -89,6 +109,7 @@ impl Judge {
     /// `offers` is what the source can read; `clock` is [`crate::clock::now`] but in tests.
     pub fn new(
         collectors: Vec<(&'static str, Box<dyn Collector>)>,
+        grouping: Grouping,
         limits: Limits,
         offers: Needs,
         ticks_per_second: u64,
@@ -96,7 +117,9 @@ impl Judge {
     ) -> Judge {
         Judge {
             table: Table::new(limits.remember, ticks_per_second),
-            groups: Groups::new(Settings::bounded(limits.groups, limits.forget)),
+            groups: Groups::new(grouping.settings),
+            origins: grouping.origins,
+            exit_on_failed: grouping.exit_on_failed,
             registry: Registry::new(limits.series),
             samples: Samples::default(),
             collectors: collectors
@@ -125,10 +148,16 @@ impl Judge {
 
     /// Goes on under another configuration. Counters of groups and collectors that stay are kept.
     pub fn change(&mut self, change: Change) {
-        let Change { limits, collectors } = change;
+        let Change { limits, grouping, collectors } = change;
         self.limits = limits;
         self.table.set_remember(limits.remember);
         self.registry.set_limit(limits.series);
+        if let Some(Grouping { settings, origins, exit_on_failed }) = grouping {
+            (self.origins, self.exit_on_failed) = (origins, exit_on_failed);
+            let ended = self.groups.reload(settings);
+            ended.into_iter().for_each(|group| self.registry.end_group(group));
+            self.table.regroup_all();
+        }
         for (name, collector) in collectors {
             self.collectors.retain(|running| running.name != name);
             match collector {
@@ -140,20 +169,31 @@ impl Judge {
 
     /// How much there is after the last scan.
     pub fn standing(&self) -> Standing {
-        Standing { processes: self.table.len(), groups: self.groups.len(), series: self.registry.len() }
+        Standing {
+            processes: self.table.len(),
+            groups: self.groups.len(),
+            folded: self.groups.folded(),
+            series: self.registry.len(),
+        }
     }
 
-    /// What is known of a living process, and where it counts.
+    /// The expected group that has failed, where the agent is to end for that.
+    pub fn fatal(&self) -> Option<String> {
+        let failed = |group: &GroupId| self.groups.health(*group).is_some_and(|health| health.failed);
+        let group = Some(self.groups.ids()).filter(|_| self.exit_on_failed)?.find(failed)?;
+        self.groups.labels(group).map(|labels| labels.name().to_owned())
+    }
+
+    /// What is known of a living process, and where it counts; `None` when the last scan saw no such process.
     pub fn explain(&self, pid: Pid) -> Option<Explanation> {
         let process = self.table.living(pid)?;
-        Some(Explanation {
-            pid: pid.0,
-            name: process.name.to_string(),
-            comm: process.comm.to_string(),
-            exe: process.exe.as_ref().map(ToString::to_string),
-            uid: process.user,
-            ..Explanation::default()
-        })
+        let mut explanation = Explanation::of(process, self.table.users());
+        if let Some(place) = self.groups.explain(&self.table, process.id) {
+            let counts_in = self.groups.labels(place.counts_in).map(|labels| &**labels);
+            explanation.add_place(&place, counts_in, &self.origins);
+            explanation.add_series(self.registry.series_of(place.counts_in));
+        }
+        Some(explanation)
     }
 
     /// Takes in one scan.
@@ -281,16 +321,11 @@ mod tests {
     }
 
     fn judge(shaky: impl FnMut() -> Result<(), Error> + Send + 'static, clock: fn() -> Timestamp) -> Judge {
-        let limits = Limits {
-            remember: 10,
-            groups: 10,
-            forget: Ns::from_secs(60),
-            series: 1000,
-            collector: Ns::from_secs(5),
-        };
+        let limits = Limits { remember: 10, series: 1000, collector: Ns::from_secs(5) };
+        let grouping = Settings::bounded(10, Ns::from_secs(60)).into();
         let collectors: Vec<(_, Box<dyn Collector>)> =
             vec![("shaky", Box::new(Shaky(shaky))), ("steady", Box::new(Steady))];
-        Judge::new(collectors, limits, Needs::NOTHING, 100, clock)
+        Judge::new(collectors, grouping, limits, Needs::NOTHING, 100, clock)
     }
 
     /// The values of both collectors and of `procagent.collector.up` of the shaky one.

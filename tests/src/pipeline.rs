@@ -1,7 +1,7 @@
 //! Everything between /proc and the page, in this process, with the time as an argument.
 
 use crate::page::Page;
-use procagent::judge::{Judge, Limits};
+use procagent::judge::{Grouping, Judge, Limits};
 use procagent::outputs::openmetrics::{self, Format};
 use procagent::own::ScanCounts;
 use procagent_core::registry::Families;
@@ -44,14 +44,10 @@ impl Pipeline {
         let collectors = procagent_collectors::ALL.iter().filter_map(|plugin| {
             Some((plugin.name, (plugin.build)(&procagent_collectors::Settings::default())?))
         });
-        let limits = Limits {
-            remember: 100,
-            groups: 500,
-            forget: Ns::from_secs(3600),
-            series: 50_000,
-            collector: interval,
-        };
-        let judge = Judge::new(collectors.collect(), limits, source.offers(), TICKS_PER_SECOND, || at(0));
+        let limits = Limits { remember: 100, series: 50_000, collector: interval };
+        let (collectors, grouping) = (collectors.collect(), Grouping::default());
+        let judge =
+            Judge::new(collectors, grouping, limits, source.offers(), TICKS_PER_SECOND, || at(0));
         Pipeline { source, judge, snapshot: Snapshot::default() }
     }
 

@@ -378,6 +378,11 @@ impl Table {
         id.start.to_ns(self.ticks_per_second)
     }
 
+    /// The names of users, as of the last scan.
+    pub fn users(&self) -> &Users {
+        &self.users
+    }
+
     /// Living processes.
     pub fn len(&self) -> usize {
         self.by_pid.len()

@@ -76,6 +76,8 @@ pub struct Shared {
     pub families: watch::Sender<Arc<Families>>,
     /// Monotonic nanoseconds at which a scan was last judged.
     pub last_tick: Arc<AtomicU64>,
+    /// The group whose failure ends the agent.
+    pub fatal: watch::Sender<Option<String>>,
 }
 
 /// Judges until there are no more scans or nobody takes them back.
@@ -89,6 +91,9 @@ pub fn judge_loop(mut judge: Judge, queue: &Receiver<Message>, free: &SyncSender
                 };
                 judge.set_config_state(shared.reloads.state());
                 shared.families.send_replace(Arc::new(judge.tick(&snapshot, counts)));
+                if let Some(group) = judge.fatal() {
+                    shared.fatal.send_replace(Some(group));
+                }
                 shared.counts.done.fetch_add(1, Ordering::Relaxed);
                 shared.last_tick.store(clock::now().mono.0, Ordering::Relaxed);
                 if free.send(snapshot).is_err() {

@@ -75,6 +75,7 @@ impl Site {
             scan_age: self.health.silence().as_secs_f64(),
             processes: standing.processes as u64,
             groups: standing.groups as u64,
+            groups_folded: standing.folded as u64,
             series: standing.series as u64,
             config: self.file.clone(),
             config_loaded: reloads.time.map(Ns::as_secs_f64),
