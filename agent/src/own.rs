@@ -155,12 +155,14 @@ pub const METRICS: &[&Desc] = &[
 ];
 
 /// What a source may or may not be able to read, as `procagent.supported` names it.
-const FIELDS: [(&str, &str, Needs); 6] = [
+const FIELDS: [(&str, &str, Needs); 8] = [
     ("host", "cpu_and_memory", Needs::HOST),
     ("process", "cmdline", Needs::DETAILS),
+    ("process", "context_switches_and_delays", Needs::THREADS),
     ("process", "file_descriptors", Needs::DESCRIPTORS),
     ("process", "io", Needs::IO),
     ("process", "memory", Needs::MEMORY),
+    ("process", "proportional_memory", Needs::SMAPS),
     ("process", "user", Needs::USERS),
 ];
 
@@ -281,7 +283,7 @@ impl Own {
 /// Whose trouble an unreadable file is.
 fn collector_of(field: Field) -> &'static str {
     match field {
-        Field::HostStat | Field::Meminfo => "host",
+        Field::HostStat | Field::Meminfo | Field::Passwd => "host",
         _ => "process",
     }
 }

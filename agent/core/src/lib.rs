@@ -21,18 +21,21 @@
 //! | [`registry`] | `Samples`, `Registry`, `Families`: numbers that never fall |
 //! | [`plugin`] | `Collector`, `Rule`, `Needs`, `Tick`: what a newcomer implements |
 //! | [`switch`] | `Switch`: settings, or `off` |
+//! | [`duration`], [`size`] | `5s` and `1GiB`, as people write them |
 //! | [`alert`] | `Findings`, `Alerts`: the memory of all rules |
 //! | `testing` | builders for tests (feature `testing`) |
 #![forbid(unsafe_code)]
 
 pub mod alert;
 pub mod cgroup;
+pub mod duration;
 pub mod event;
 pub mod group;
 pub mod metric;
 pub mod plugin;
 pub mod process;
 pub mod registry;
+pub mod size;
 pub mod snapshot;
 pub mod switch;
 pub mod table;

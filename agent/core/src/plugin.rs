@@ -30,6 +30,10 @@ impl Needs {
     pub const HOST: Needs = Needs(1 << 4);
     /// The executable, arguments and control group.
     pub const DETAILS: Needs = Needs(1 << 5);
+    /// Proportional, unique and swapped memory.
+    pub const SMAPS: Needs = Needs(1 << 6);
+    /// Context switches and delays of all threads.
+    pub const THREADS: Needs = Needs(1 << 7);
 
     /// Whether all of `other` is among these.
     pub const fn contain(self, other: Needs) -> bool {

@@ -136,6 +136,65 @@ impl Io {
     }
 }
 
+/// How often a process gave up a CPU, `/proc/PID/task/TID/status` summed over its threads (proc(5)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Switches {
+    /// To wait for something (`voluntary_ctxt_switches`).
+    pub voluntary: u64,
+    /// For another one's turn (`nonvoluntary_ctxt_switches`).
+    pub involuntary: u64,
+}
+
+impl Switches {
+    /// What happened between `earlier` and `self`.
+    pub fn since(&self, earlier: &Switches) -> Switches {
+        Switches {
+            voluntary: self.voluntary.saturating_sub(earlier.voluntary),
+            involuntary: self.involuntary.saturating_sub(earlier.involuntary),
+        }
+    }
+
+    /// Both together.
+    pub fn plus(&self, other: &Switches) -> Switches {
+        Switches {
+            voluntary: self.voluntary.saturating_add(other.voluntary),
+            involuntary: self.involuntary.saturating_add(other.involuntary),
+        }
+    }
+
+    fn falls_below(&self, earlier: &Switches) -> bool {
+        self.voluntary < earlier.voluntary || self.involuntary < earlier.involuntary
+    }
+}
+
+/// How long the threads of a process could not go on for want of something.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Delay {
+    /// Of a CPU: ready to run, and not running (field 2 of schedstat, Documentation/scheduler/sched-stats.rst).
+    pub cpu: Ns,
+    /// Of storage (`delayacct_blkio_ticks`, field 42 of stat); `None` where the kernel does not account for it.
+    pub block_io: Option<Ns>,
+}
+
+impl Delay {
+    /// What was waited between `earlier` and `self`.
+    pub fn since(&self, earlier: &Delay) -> Delay {
+        let block_io = self.block_io.zip(earlier.block_io).map(|(now, before)| now.since(before));
+        Delay { cpu: self.cpu.since(earlier.cpu), block_io }
+    }
+
+    /// Both together; what either does not know is unknown.
+    pub fn plus(&self, other: &Delay) -> Delay {
+        let block_io = self.block_io.zip(other.block_io).map(|(one, other)| one.plus(other));
+        Delay { cpu: self.cpu.plus(other.cpu), block_io }
+    }
+
+    fn falls_below(&self, earlier: &Delay) -> bool {
+        self.cpu < earlier.cpu
+            || self.block_io.zip(earlier.block_io).is_some_and(|(now, before)| now < before)
+    }
+}
+
 /// What a process has used since it began: cumulative integers in the unit's grain. Dead threads are included.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -151,9 +210,25 @@ pub struct Usage {
     pub major_faults: u64,
     /// Storage traffic; `None` where it could not be read.
     pub io: Option<Io>,
+    /// Context switches; `None` until every thread could be read.
+    pub context_switches: Option<Switches>,
+    /// Delays; `None` until every thread could be read, and where the kernel does not account for them.
+    pub delay: Option<Delay>,
 }
 
 impl Usage {
+    /// The use of a process that has just been born: all of it known, and 0.
+    pub const NEWBORN: Usage = Usage {
+        runtime: Ns(0),
+        user: Ns(0),
+        system: Ns(0),
+        minor_faults: 0,
+        major_faults: 0,
+        io: Some(Io { read_bytes: 0, write_bytes: 0, read_operations: 0, write_operations: 0 }),
+        context_switches: Some(Switches { voluntary: 0, involuntary: 0 }),
+        delay: Some(Delay { cpu: Ns(0), block_io: Some(Ns(0)) }),
+    };
+
     /// What was used between `earlier` and `self`. What would be negative is 0; [`Usage::falls_below`] tells.
     pub fn since(&self, earlier: &Usage) -> Usage {
         Usage {
@@ -166,6 +241,41 @@ impl Usage {
                 (Some(now), Some(before)) => Some(now.since(before)),
                 _ => None,
             },
+            context_switches: match (&self.context_switches, &earlier.context_switches) {
+                (Some(now), Some(before)) => Some(now.since(before)),
+                _ => None,
+            },
+            delay: match (&self.delay, &earlier.delay) {
+                (Some(now), Some(before)) => Some(now.since(before)),
+                _ => None,
+            },
+        }
+    }
+
+    /// The highest of each number in `self` and `earlier`; what one of them does not know is as in the other.
+    pub fn high_water(&self, earlier: &Usage) -> Usage {
+        Usage {
+            runtime: self.runtime.max(earlier.runtime),
+            user: self.user.max(earlier.user),
+            system: self.system.max(earlier.system),
+            minor_faults: self.minor_faults.max(earlier.minor_faults),
+            major_faults: self.major_faults.max(earlier.major_faults),
+            io: either(self.io, earlier.io, |now, before| Io {
+                read_bytes: now.read_bytes.max(before.read_bytes),
+                write_bytes: now.write_bytes.max(before.write_bytes),
+                read_operations: now.read_operations.max(before.read_operations),
+                write_operations: now.write_operations.max(before.write_operations),
+            }),
+            context_switches: either(self.context_switches, earlier.context_switches, |now, before| {
+                Switches {
+                    voluntary: now.voluntary.max(before.voluntary),
+                    involuntary: now.involuntary.max(before.involuntary),
+                }
+            }),
+            delay: either(self.delay, earlier.delay, |now, before| Delay {
+                cpu: now.cpu.max(before.cpu),
+                block_io: either(now.block_io, before.block_io, Ns::max),
+            }),
         }
     }
 
@@ -175,6 +285,11 @@ impl Usage {
             || self.minor_faults < earlier.minor_faults
             || self.major_faults < earlier.major_faults
             || matches!((&self.io, &earlier.io), (Some(now), Some(before)) if now.falls_below(before))
+            || matches!(
+                (&self.context_switches, &earlier.context_switches),
+                (Some(now), Some(before)) if now.falls_below(before)
+            )
+            || matches!((&self.delay, &earlier.delay), (Some(now), Some(before)) if now.falls_below(before))
     }
 
     /// The CPU time, split into user and system in the ratio of their ticks; together exactly `runtime`.
@@ -186,6 +301,14 @@ impl Usage {
         let user = u128::from(self.runtime.0) * u128::from(self.user.0) / u128::from(ticks);
         let user = Ns(u64::try_from(user).unwrap_or(self.runtime.0).min(self.runtime.0));
         (user, self.runtime.since(user))
+    }
+}
+
+/// What both know, brought together; else what one of them knows.
+fn either<T>(one: Option<T>, other: Option<T>, together: impl FnOnce(T, T) -> T) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(together(one, other)),
+        (one, other) => one.or(other),
     }
 }
 
@@ -388,6 +511,22 @@ mod tests {
         let text = "0b5a1c2e-9f31-4cf8-8a5d-001122334455";
         assert_eq!(BootId::parse(&format!("{text}\n")).map(|id| id.to_string()).as_deref(), Some(text));
         assert_eq!(BootId::parse("nonsense"), None);
+    }
+
+    #[test]
+    fn what_was_unknown_gives_no_difference_and_is_not_forgotten() {
+        let switches = |voluntary| Some(Switches { voluntary, involuntary: 1 });
+        let delay = |block_io| Some(Delay { cpu: Ns(5), block_io });
+        let before = Usage { context_switches: None, delay: delay(None), ..Usage::default() };
+        let now = Usage { context_switches: switches(7), delay: delay(Some(Ns(3))), ..Usage::default() };
+        let delta = now.since(&before);
+        assert_eq!((delta.context_switches, delta.delay), (None, Some(Delay { cpu: Ns(0), block_io: None })));
+        assert_eq!(before.high_water(&now), now);
+        let born = now.since(&Usage::NEWBORN);
+        assert_eq!((born.context_switches, born.delay), (switches(7), delay(Some(Ns(3)))));
+        let fallen = Usage { context_switches: switches(6), ..now };
+        assert!(fallen.falls_below(&now) && !now.falls_below(&fallen));
+        assert_eq!(fallen.since(&now).context_switches, Some(Switches::default()));
     }
 
     #[test]

@@ -14,9 +14,36 @@ pub trait Source: Send {
     /// What it can read here at all.
     fn offers(&self) -> Needs;
 
+    /// How much time the reads may take that cost most. A source without such reads need not care.
+    fn set_budgets(&mut self, _budgets: Budgets) {}
+
     /// Fills `into`, which [`Snapshot::clear`] has emptied. Fails only when the host as a whole cannot be read;
     /// a process that cannot be read is left out and counted.
     fn scan(&mut self, needs: Needs, into: &mut Snapshot) -> Result<(), Error>;
+}
+
+/// How much time may go into [`Needs::SMAPS`] and [`Needs::THREADS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budgets {
+    /// How old the proportional memory of a process may get before it is read again, if the budget suffices.
+    pub smaps_every: Ns,
+    /// Reading time for it in each `smaps_every`.
+    pub smaps: Ns,
+    /// It is not read of processes with more resident memory, in bytes.
+    pub smaps_max_resident: u64,
+    /// Reading time for threads in each scan.
+    pub threads: Ns,
+}
+
+impl Default for Budgets {
+    fn default() -> Budgets {
+        Budgets {
+            smaps_every: Ns::from_secs(60),
+            smaps: Ns::from_millis(50),
+            smaps_max_resident: 1 << 30,
+            threads: Ns::from_millis(50),
+        }
+    }
 }
 
 /// Every process of the host at one time, and the host's own numbers.
@@ -72,6 +99,10 @@ pub struct Reading {
     pub virtual_memory: Option<u64>,
     /// Physical memory in bytes, shared pages included (from statm: that of stat is inexact since Linux 6.2).
     pub resident_memory: Option<u64>,
+    /// Proportional, unique and swapped memory.
+    pub smaps: Smaps,
+    /// When context switches and delays were read, on the clock of [`Timestamp::mono`].
+    pub threads_read: Option<Ns>,
     /// What `resident_memory` may grow to: the smallest limit of its control groups, else the host's memory.
     pub memory_limit: Option<u64>,
     /// Open file descriptors.
@@ -80,6 +111,31 @@ pub struct Reading {
     pub descriptor_limit: Option<u64>,
     /// Its users.
     pub users: Option<Users>,
+}
+
+/// The memory of a process as `/proc/PID/smaps_rollup` has it: proc_pid_smaps(5).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Smaps {
+    /// Not read: not needed, not its turn yet, or not readable. A thread of the kernel has none.
+    #[default]
+    Unread,
+    /// Left out for its size.
+    TooLarge,
+    /// As it was at some time.
+    Read(Rollup),
+}
+
+/// Sums over all mappings of a process, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rollup {
+    /// Its share: each page divided by the number of processes that map it (`Pss`).
+    pub pss: u64,
+    /// What no other process maps (`Private_Clean` and `Private_Dirty`).
+    pub uss: u64,
+    /// What was swapped out (`Swap`).
+    pub swap: u64,
+    /// When it was read, on the clock of [`Timestamp::mono`].
+    pub at: Ns,
 }
 
 /// The real and effective user of a process.
@@ -169,7 +225,7 @@ pub struct AgentReading {
     pub started: Ns,
 }
 
-/// A file of a process, as label value `field`.
+/// A file of a process or of the host, as label value `field`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Field {
@@ -182,13 +238,17 @@ pub enum Field {
     Exe,
     Cmdline,
     Cgroup,
+    Smaps,
+    Schedstat,
+    Task,
     HostStat,
     Meminfo,
+    Passwd,
 }
 
 impl Field {
     /// All of them.
-    pub const ALL: [Field; 11] = [
+    pub const ALL: [Field; 15] = [
         Field::Stat,
         Field::Statm,
         Field::Status,
@@ -198,8 +258,12 @@ impl Field {
         Field::Exe,
         Field::Cmdline,
         Field::Cgroup,
+        Field::Smaps,
+        Field::Schedstat,
+        Field::Task,
         Field::HostStat,
         Field::Meminfo,
+        Field::Passwd,
     ];
 
     /// The label value, the name of the file in /proc.
@@ -214,8 +278,12 @@ impl Field {
             Field::Exe => "exe",
             Field::Cmdline => "cmdline",
             Field::Cgroup => "cgroup",
+            Field::Smaps => "smaps_rollup",
+            Field::Schedstat => "schedstat",
+            Field::Task => "task",
             Field::HostStat => "host_stat",
             Field::Meminfo => "meminfo",
+            Field::Passwd => "passwd",
         }
     }
 }

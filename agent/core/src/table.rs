@@ -9,7 +9,7 @@ pub use ended::Ended;
 
 use crate::event::ExitStatus;
 use crate::group::{GroupId, Member};
-use crate::process::{Io, NAME_MAX, Pid, Process, ProcessId, Usage, bounded_lossy, program_name};
+use crate::process::{NAME_MAX, Pid, Process, ProcessId, Usage, bounded_lossy, program_name};
 use crate::snapshot::{Details, Reading, Snapshot};
 use crate::time::{Ns, Ticks, Timestamp};
 use crate::users::Users;
@@ -172,7 +172,7 @@ impl Table {
         if reading.usage.falls_below(&row.usage) {
             self.contradictions += 1;
         }
-        row.usage = high_water(&reading.usage, &row.usage);
+        row.usage = reading.usage.high_water(&row.usage);
         row.started = row.scan == 0;
         row.scan = self.scan;
         let user = row.process.user;
@@ -199,7 +199,7 @@ impl Table {
         let mut delta = Usage::default();
         if started {
             delta = reading.usage;
-            usage.io = usage.io.or(Some(Io::default()));
+            usage = usage.high_water(&Usage::NEWBORN);
         }
         let mut process = unknown(reading.id);
         refresh(&mut process, reading);
@@ -425,25 +425,5 @@ fn refresh(process: &mut Process, reading: &Reading) {
     process.kernel_thread = reading.kernel_thread;
     if let Some(users) = reading.users {
         process.user = Some(users.effective);
-    }
-}
-
-fn high_water(now: &Usage, before: &Usage) -> Usage {
-    let io = match (now.io, before.io) {
-        (Some(now), Some(before)) => Some(Io {
-            read_bytes: now.read_bytes.max(before.read_bytes),
-            write_bytes: now.write_bytes.max(before.write_bytes),
-            read_operations: now.read_operations.max(before.read_operations),
-            write_operations: now.write_operations.max(before.write_operations),
-        }),
-        (now, before) => now.or(before),
-    };
-    Usage {
-        runtime: now.runtime.max(before.runtime),
-        user: now.user.max(before.user),
-        system: now.system.max(before.system),
-        minor_faults: now.minor_faults.max(before.minor_faults),
-        major_faults: now.major_faults.max(before.major_faults),
-        io,
     }
 }

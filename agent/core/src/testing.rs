@@ -4,7 +4,7 @@ use crate::group::{Groups, Settings};
 use crate::plugin::{Collector, Host, Origin, Tick};
 use crate::process::{CommandLine, Pid, Process, ProcessId, State, Usage};
 use crate::registry::{Families, Registry, Samples};
-use crate::snapshot::{Details, Reading, Snapshot};
+use crate::snapshot::{Details, Reading, Smaps, Snapshot};
 use crate::table::Table;
 use crate::time::{Ns, Ticks, Timestamp};
 use std::sync::Arc;
@@ -37,6 +37,8 @@ pub fn reading(pid: u32, start: u64) -> Reading {
         nice: 0,
         virtual_memory: None,
         resident_memory: None,
+        smaps: Smaps::Unread,
+        threads_read: None,
         memory_limit: None,
         descriptors: None,
         descriptor_limit: None,

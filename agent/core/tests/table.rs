@@ -467,5 +467,5 @@ fn usage_that_was_not_told_is_not_made_up() {
     scene.fork(11, 60, Some(1100), 1);
     scene.scan(&snapshot(12, []));
     let ended = scene.table.ended_now().next().unwrap();
-    assert_eq!(ended.usage, Usage { io: Some(Io::default()), ..Usage::default() });
+    assert_eq!(ended.usage, Usage::NEWBORN);
 }

@@ -1,7 +1,8 @@
 //! `procagent config init` and `procagent config check`.
 
 use super::{Failure, print};
-use crate::config::{Config, Request, Variables, duration, load};
+use crate::config::{Config, Request, Variables, load};
+use procagent_core::duration;
 use std::path::PathBuf;
 
 /// The default configuration with an explanation of every key.

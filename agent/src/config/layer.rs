@@ -1,7 +1,8 @@
 //! One layer of configuration: every key optional. The file, the variables and the command line are each one.
 
 use super::rules::{self, CheckedRule, LabelWord, Preset, Texts};
-use super::{Config, Control, Level, LogFormat, SourceChoice, duration};
+use super::{Config, Control, Level, LogFormat, SourceChoice};
+use procagent_core::duration;
 use procagent_core::group::Unmatched;
 use procagent_core::switch::Switch;
 use serde::Deserialize;

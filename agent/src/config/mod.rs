@@ -10,10 +10,8 @@
 //! | `yaml` | the one place that knows the YAML library |
 //! | `follow` | key paths and `${NAME}` on the way from YAML to types |
 //! | [`variables`] | the environment |
-//! | [`duration`] | lengths of time |
 //! | [`error`], `snippet` | what is shown to people |
 
-pub mod duration;
 pub mod error;
 mod follow;
 pub mod layer;

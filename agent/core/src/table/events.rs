@@ -3,7 +3,7 @@
 use super::{Row, START_TOLERANCE, Table};
 use crate::event::{Event, Record, What};
 use crate::group::Member;
-use crate::process::{Io, NAME_MAX, Pid, Process, ProcessId, Usage, bounded_lossy, program_name};
+use crate::process::{NAME_MAX, Pid, Process, ProcessId, Usage, bounded_lossy, program_name};
 use crate::time::{Ns, Ticks, Timestamp};
 
 /// More births between two scans than this are left to the next scan: should scans cease, the table must not
@@ -93,7 +93,7 @@ impl Table {
             return None;
         }
         self.births += 1;
-        let usage = Usage { io: Some(Io::default()), ..Usage::default() };
+        let usage = Usage::NEWBORN;
         let process = match self.living_row(parent) {
             // Until it calls exec, a child is what its parent is.
             Some(row) => {

@@ -7,7 +7,7 @@ use super::parse::{self, Stat};
 use super::readers::Readers;
 use procagent_core::plugin::Needs;
 use procagent_core::process::{Io, Pid, State, Usage};
-use procagent_core::snapshot::{Field, Reading, Reason, Snapshot, Users};
+use procagent_core::snapshot::{Field, Reading, Reason, Smaps, Snapshot, Users};
 use procagent_core::time::{Ns, Ticks};
 use rustix::io::Errno;
 
@@ -223,11 +223,15 @@ impl Visit<'_> {
                 minor_faults: stat.minor_faults,
                 major_faults: stat.major_faults,
                 io: values.io,
+                context_switches: None,
+                delay: None,
             },
             threads: stat.threads,
             nice: stat.nice,
             virtual_memory: has_memory.then_some(stat.virtual_memory),
             resident_memory: values.resident_pages.map(|pages| pages.saturating_mul(self.page_size)),
+            smaps: Smaps::Unread,
+            threads_read: None,
             memory_limit: None,
             descriptors: values.descriptors,
             descriptor_limit: values.descriptor_limit,

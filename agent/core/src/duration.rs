@@ -42,7 +42,18 @@ pub fn display(duration: Duration) -> String {
     }
 }
 
+/// For `#[serde(deserialize_with)]`.
+///
+/// # Errors
+/// Those of [`parse`].
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
 /// For `#[serde(deserialize_with)]` of a key that may be absent.
+///
+/// # Errors
+/// Those of [`parse`].
 pub fn option<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     text.map(|text| parse(&text).map_err(D::Error::custom)).transpose()
