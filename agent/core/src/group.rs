@@ -204,10 +204,15 @@ impl Groups {
             group.memory = group.memory.saturating_add(seen.reading.resident_memory.unwrap_or(0));
             // Nobody serves any more who only waits to be waited for.
             if let Some(expectation) = group.expectation.filter(|_| seen.reading.state != State::Defunct) {
-                self.expectations.saw(expectation, seen.process.id);
+                self.expectations.saw(expectation, seen.group, seen.process.id);
             }
         }
         self.expectations.end_tick(now, self.settings.health);
+        for expectation in 0..self.expectations.len() {
+            if let Some((from, to)) = self.expectations.moved(expectation) {
+                self.tracked.move_pin(from, to);
+            }
+        }
         self.tracked.weigh(elapsed, &snapshot.host);
         let mut ended = Vec::new();
         self.tracked.retire(self.settings.forget, self.most(), now, &mut ended);

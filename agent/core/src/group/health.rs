@@ -26,6 +26,8 @@ struct Expectation {
     /// The members of the last tick that saw any, in order.
     last: Vec<ProcessId>,
     current: Vec<ProcessId>,
+    /// A group that has a member in this tick: the primary one, if it has any.
+    inhabited: Option<GroupId>,
     absent_since: Option<Ns>,
 }
 
@@ -73,14 +75,26 @@ impl Expectations {
     }
 
     pub fn begin_tick(&mut self) {
-        self.0.iter_mut().for_each(|expectation| expectation.current.clear());
+        for expectation in &mut self.0 {
+            expectation.current.clear();
+            expectation.inhabited = None;
+        }
     }
 
     /// The scan saw this member of it.
-    pub fn saw(&mut self, index: usize, process: ProcessId) {
-        if let Some(expectation) = self.0.get_mut(index) {
-            expectation.current.push(process);
+    pub fn saw(&mut self, index: usize, group: GroupId, process: ProcessId) {
+        let Some(expectation) = self.0.get_mut(index) else { return };
+        expectation.current.push(process);
+        if expectation.inhabited.is_none() || group == expectation.primary {
+            expectation.inhabited = Some(group);
         }
+    }
+
+    /// The group whose series are to tell of it, where that is another than before: all its members are there.
+    pub fn moved(&mut self, index: usize) -> Option<(GroupId, GroupId)> {
+        let expectation = self.0.get_mut(index)?;
+        let to = expectation.inhabited.filter(|group| *group != expectation.primary)?;
+        Some((std::mem::replace(&mut expectation.primary, to), to))
     }
 
     pub fn end_tick(&mut self, now: Ns, health: Health) {
@@ -97,6 +111,7 @@ impl Expectation {
             health: GroupHealth::default(),
             last: Vec::new(),
             current: Vec::new(),
+            inhabited: None,
             absent_since: None,
         }
     }

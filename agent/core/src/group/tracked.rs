@@ -160,6 +160,18 @@ impl Tracked {
         self.by_key.insert(Arc::clone(&group.key), id);
     }
 
+    /// An expected group lives there from now on.
+    pub fn move_pin(&mut self, from: GroupId, to: GroupId) {
+        let rule = self.get(from).and_then(|group| group.rule);
+        if let Some(from) = self.get_mut(from) {
+            from.pinned = false;
+        }
+        if let Some(to) = self.get_mut(to) {
+            to.pinned = true;
+            to.rule = rule;
+        }
+    }
+
     /// Whether nobody is in it, nor was put into it since the last settling.
     pub fn is_deserted(&self, id: GroupId) -> bool {
         self.get(id).is_some_and(|group| group.members == 0 && !group.taken)
