@@ -1,5 +1,7 @@
 //! A process: its identity, what it is, what it has used.
 
+mod script;
+
 use crate::time::{Ns, Ticks};
 use std::fmt;
 use std::sync::Arc;
@@ -377,7 +379,7 @@ const COMM_MAX: usize = 15;
 /// result is never empty.
 pub fn program_name(comm: &[u8], exe: Option<&str>, argv: Option<&CommandLine>) -> String {
     let exe_name = exe.map(|path| base_name(path.strip_suffix(" (deleted)").unwrap_or(path).as_bytes()));
-    let script = argv.and_then(|argv| script_name(comm, exe_name, argv));
+    let script = argv.and_then(|argv| script::script_name(comm, exe_name, argv));
     let first = argv
         .and_then(|argv| argv.args().next())
         .map(base_name)
@@ -397,43 +399,6 @@ pub fn bounded_lossy(bytes: &[u8], max: usize) -> String {
 
 fn base_name(path: &[u8]) -> &[u8] {
     path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
-}
-
-/// Programs that run another file named in their arguments, without version suffixes.
-const INTERPRETERS: [&str; 17] = [
-    "python", "pypy", "perl", "ruby", "node", "nodejs", "php", "lua", "luajit", "tclsh", "Rscript", "sh",
-    "bash", "dash", "zsh", "ksh", "busybox",
-];
-
-/// The base name of the script that an interpreter runs. A `#!` script is certain, for the kernel names the
-/// process after the script; `python3 app.py` is recognised by the interpreter's name.
-fn script_name<'a>(comm: &[u8], exe_name: Option<&[u8]>, argv: &'a CommandLine) -> Option<&'a [u8]> {
-    let interpreter = exe_name.or_else(|| argv.args().next().map(base_name))?;
-    if !is_interpreter(interpreter) {
-        return None;
-    }
-    let mut args = argv.args().skip(1).take(32);
-    while let Some(arg) = args.next() {
-        match arg {
-            b"-m" => return args.next().filter(|module| !module.is_empty()),
-            b"-W" | b"-X" | b"-o" | b"-O" | b"-r" | b"--require" | b"-I" => drop(args.next()),
-            b"-c" | b"-e" | b"-E" | b"-s" | b"-" | b"--eval" => return None,
-            [b'-', ..] => {}
-            _ => {
-                let name = base_name(arg);
-                let sure = !name.is_empty() && &name[..name.len().min(COMM_MAX)] == comm;
-                let named_interpreter = is_interpreter(comm);
-                return (sure || named_interpreter).then_some(name).filter(|name| !name.is_empty());
-            }
-        }
-    }
-    None
-}
-
-fn is_interpreter(name: &[u8]) -> bool {
-    let Ok(name) = std::str::from_utf8(name) else { return false };
-    let stem = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
-    INTERPRETERS.contains(&stem)
 }
 
 #[cfg(test)]
