@@ -1,14 +1,14 @@
 //! Whatever processes do, no counter falls, and what every process used is counted once.
 
 use procagent_core::Error;
-use procagent_core::group::{Groups, Settings};
+use procagent_core::group::{Conditions, Groups, Label, OTHER, Rule, RuleText, Settings};
 use procagent_core::metric::{Counter, Unit};
 use procagent_core::plugin::{Collector, Needs, Tick};
-use procagent_core::process::Io;
+use procagent_core::process::{Io, Pid};
 use procagent_core::registry::{Families, Registry, Samples};
-use procagent_core::snapshot::Snapshot;
+use procagent_core::snapshot::{Snapshot, Users};
 use procagent_core::testing::{Bench, at, details, reading, used};
-use procagent_core::time::Ns;
+use procagent_core::time::{Ns, Timestamp};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, HashMap};
 
@@ -72,6 +72,8 @@ enum Step {
     },
     /// The collector fails at the next scan.
     Fail,
+    /// Other settings are in force, by their number.
+    Reload(usize),
     /// Time passes, then a scan.
     Scan {
         seconds: u64,
@@ -91,6 +93,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => pid.clone().prop_map(Step::Miss),
         1 => (pid, 1..500_u64).prop_map(|(pid, less)| Step::Contradict { pid, less }),
         1 => Just(Step::Fail),
+        1 => (0..5_usize).prop_map(Step::Reload),
         6 => (1..4_u64).prop_map(|seconds| Step::Scan { seconds }),
     ]
 }
@@ -154,7 +157,7 @@ impl World {
             Step::IoReadable { pid, readable } => self.change(*pid, |truth| truth.readable = *readable),
             Step::Miss(pid) => self.change(*pid, |truth| truth.missed = true),
             Step::Contradict { pid, less } => self.change(*pid, |truth| truth.less = *less),
-            Step::Fail | Step::Scan { .. } => {}
+            Step::Fail | Step::Reload(_) | Step::Scan { .. } => {}
         }
     }
 
@@ -176,6 +179,8 @@ impl World {
             }
             let cpu = truth.cpu.saturating_sub(std::mem::take(&mut truth.less));
             let mut read = used(reading(100 + pid, truth.start), Ns(cpu));
+            read.parent = Pid(100 + pid / 2);
+            read.users = Some(Users { real: *pid, effective: *pid % 3 });
             read.usage.io = truth.readable.then_some(Io { read_bytes: truth.io, ..Io::default() });
             let before = match truth.counted_cpu {
                 Some(before) => before,
@@ -201,6 +206,25 @@ impl World {
     }
 }
 
+/// Settings of several kinds: the same groups, others, with labels, with descendants.
+fn settings(number: usize, limit: usize, forget: u64) -> Settings {
+    let rule = |group: &str, names: &[&str], descendants, expect| {
+        let name = names.iter().map(|name| (*name).to_owned()).collect();
+        let conditions = Conditions { name, ..Conditions::default() };
+        let text = RuleText { group: group.into(), conditions, descendants, expect, version: None };
+        Rule::build(&text).ok()
+    };
+    let rules = match number {
+        0 | 1 => vec![],
+        2 => vec![rule("x", &["a", "b"], false, false)],
+        3 => vec![rule("x", &["a"], true, true), rule("{name}", &["b"], false, false)],
+        _ => vec![rule("a", &["a"], false, true), rule("a", &["c"], true, false)],
+    };
+    let labels = if number == 1 || number == 4 { vec![Label::User] } else { vec![] };
+    let rules = rules.into_iter().flatten().collect();
+    Settings { rules, labels, ..Settings::bounded(limit, Ns::from_secs(forget)) }
+}
+
 type Key = (String, Vec<(String, String)>);
 
 /// All series with their value and start time.
@@ -216,8 +240,23 @@ fn all(families: &Families) -> HashMap<Key, (u64, Ns)> {
     out
 }
 
+/// An expected group takes the user of who comes; its series go on.
+fn renamed<'a>(
+    key: &Key,
+    before: &'a HashMap<Key, (u64, Ns)>,
+    now: &HashMap<Key, (u64, Ns)>,
+) -> Option<&'a (u64, Ns)> {
+    let plain = |key: &Key| {
+        let labels = key.1.iter().filter(|(label, _)| label != Label::User.name()).cloned();
+        (key.0.clone(), labels.collect::<Vec<_>>())
+    };
+    let gone = before.iter().filter(|(other, _)| !now.contains_key(*other) && plain(other) == plain(key));
+    let start = now.get(key)?.1;
+    gone.map(|(_, series)| series).find(|series| series.1 == start)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1024, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
 
     #[test]
     fn no_counter_falls(
@@ -226,34 +265,62 @@ proptest! {
         series in prop_oneof![3 => Just(1000_usize), 1 => 0..12_usize],
         steps in prop::collection::vec(step(), 1..120),
     ) {
-        let groups_of_all = Groups::new(Settings::bounded(groups, Ns::from_secs(forget)));
+        let groups_of_all = Groups::new(settings(0, groups, forget));
         let mut bench = Bench::new(groups_of_all, Registry::new(series));
         let mut world = World { second: 100, ..World::default() };
         let mut before = HashMap::new();
         let mut fails = false;
+        let mut previous: Option<Timestamp> = None;
         for step in steps {
             world.step(&step);
             fails |= matches!(step, Step::Fail);
+            if let Step::Reload(number) = step {
+                for group in bench.groups.reload(settings(number, groups, forget)) {
+                    bench.registry.end_group(group);
+                }
+                bench.table.regroup_all();
+            }
             let Step::Scan { seconds } = step else { continue };
             let (snapshot, cpu_due, io_due) = world.scan(seconds);
             let families = bench.tick(&mut Summing, &snapshot);
+            // What the members of each group used, by where they count: no series may grow by more.
+            let mut used: HashMap<String, u64> = HashMap::new();
+            for seen in bench.table.seen(&snapshot) {
+                let group = bench.groups.labels(bench.groups.resolve(seen.group)).map(|labels| labels.name());
+                *used.entry(group.unwrap_or_default().to_owned()).or_default() += seen.delta.runtime.0;
+            }
             prop_assert!(bench.registry.len() <= series);
+            let own = bench.groups.ids().filter(|id| {
+                bench.groups.labels(*id).is_some_and(|labels| labels.name() != OTHER)
+            });
+            prop_assert!(own.count() <= groups);
             prop_assert!(bench.groups.len() <= groups + 1);
             if std::mem::take(&mut fails) {
                 bench.registry.end_plugin("test");
                 prop_assert!(bench.registry.is_empty());
                 before.clear();
+                previous = Some(snapshot.begun);
                 continue;
             }
             let now = all(&families);
             let mut grown: HashMap<&str, u64> = HashMap::new();
             for (key, (value, start)) in &now {
                 prop_assert!(!key.1.is_empty() && key.1[0].0 == "group", "a series of nobody: {:?}", key);
-                let same = before.get(key).filter(|(_, began)| began == start);
+                let same = before.get(key).or_else(|| renamed(key, &before, &now)).filter(|(_, began)| began == start);
+                prop_assert!(
+                    same.is_some() || *start == previous.unwrap_or(snapshot.begun).wall,
+                    "{:?} is new and has an old start time", key
+                );
                 let last: u64 = same.map_or(0, |(last, _)| *last);
                 prop_assert!(*value >= last, "{:?} fell from {} to {}", key, last, value);
                 *grown.entry(key.0.as_str()).or_default() += value - last;
+                if key.0 == "test.cpu" {
+                    let left = used.entry(key.1[0].1.clone()).or_default();
+                    prop_assert!(value - last <= *left, "{:?} grew by {} of {}", key, value - last, left);
+                    *left -= value - last;
+                }
             }
+            previous = Some(snapshot.begun);
             if bench.registry.refused().next().is_none() {
                 prop_assert_eq!(grown.get("test.cpu").copied().unwrap_or(0), cpu_due);
                 prop_assert_eq!(grown.get("test.io").copied().unwrap_or(0), io_due);

@@ -14,6 +14,9 @@ impl Table {
     pub fn assign(&mut self, groups: &mut Groups, now: Ns) {
         self.take_note_of_users(groups.look_at_users());
         let families = groups.have_descendants();
+        // Before any of them is looked at as somebody's ancestor.
+        let ended: Vec<ProcessId> =
+            self.ended.reported().filter(|ended| ended.unassigned).map(|ended| ended.process.id).collect();
         let mut unassigned = std::mem::take(&mut self.unassigned);
         let mut changed = false;
         for slot in unassigned.drain(..) {
@@ -22,8 +25,6 @@ impl Table {
             }
         }
         self.unassigned = unassigned;
-        let ended: Vec<ProcessId> =
-            self.ended.reported().filter(|ended| ended.unassigned).map(|ended| ended.process.id).collect();
         for id in ended {
             let parent = self.process(id).and_then(|process| process.parent).filter(|_| families);
             if let Some(parent) = parent {
