@@ -155,14 +155,19 @@ pub const METRICS: &[&Desc] = &[
 ];
 
 /// What a source may or may not be able to read, as `procagent.supported` names it.
-const FIELDS: [(&str, &str, Needs); 8] = [
-    ("host", "cpu_and_memory", Needs::HOST),
+const FIELDS: [(&str, &str, Needs); 13] = [
+    ("host", "cpu", Needs::HOST_CPU),
+    ("host", "memory", Needs::HOST),
     ("process", "cmdline", Needs::DETAILS),
     ("process", "context_switches_and_delays", Needs::THREADS),
+    ("process", "cpu_modes", Needs::CPU_MODES),
+    ("process", "faults", Needs::FAULTS),
     ("process", "file_descriptors", Needs::DESCRIPTORS),
     ("process", "io", Needs::IO),
+    ("process", "io_operations", Needs::OPERATIONS),
     ("process", "memory", Needs::MEMORY),
     ("process", "proportional_memory", Needs::SMAPS),
+    ("process", "threads", Needs::THREAD_COUNT),
     ("process", "user", Needs::USERS),
 ];
 

@@ -21,7 +21,7 @@ static MEMORY_USAGE: Gauge<1> = Gauge::per_host(
     "system.memory.usage",
     Unit::Bytes,
     &["system.memory.state"],
-    "Physical memory of the host by state; the states add up to the limit",
+    "Physical memory of the host by state; where all four are known, they add up to the limit",
 );
 static MEMORY_AVAILABLE: Gauge<0> = Gauge::per_host(
     "system.memory.linux.available",
@@ -110,9 +110,13 @@ impl Collector for Host {
 fn memory_usage(memory: &Memory, out: &mut Samples) {
     let Memory { total, free, buffers, cached, available } = *memory;
     out.set_host(&MEMORY_LIMIT, [], total);
-    let used = total.saturating_sub(free).saturating_sub(buffers).saturating_sub(cached);
-    for (state, bytes) in [("used", used), ("free", free), ("buffers", buffers), ("cached", cached)] {
-        out.set_host(&MEMORY_USAGE, [state], bytes);
+    // What is neither free nor a cache is known only where the caches are.
+    let caches = buffers.zip(cached).map(|(buffers, cached)| buffers.saturating_add(cached));
+    let used = caches.map(|caches| total.saturating_sub(free).saturating_sub(caches));
+    for (state, bytes) in [("used", used), ("free", Some(free)), ("buffers", buffers), ("cached", cached)] {
+        if let Some(bytes) = bytes {
+            out.set_host(&MEMORY_USAGE, [state], bytes);
+        }
     }
     if let Some(available) = available {
         out.set_host(&MEMORY_AVAILABLE, [], available);
@@ -156,7 +160,7 @@ mod tests {
         let (mut bench, mut host) = (Bench::default(), Host::default());
         let mut snapshot = snapshot(10, []);
         snapshot.host.memory =
-            Some(Memory { total: 100, free: 40, buffers: 5, cached: 25, available: Some(60) });
+            Some(Memory { total: 100, free: 40, buffers: Some(5), cached: Some(25), available: Some(60) });
         let families = bench.tick(&mut host, &snapshot);
         let of = |state| value(&families, "system.memory.usage", &[("system.memory.state", state)]).unwrap();
         assert_eq!((of("used"), of("free") + of("buffers") + of("cached")), (30, 70));

@@ -5,8 +5,9 @@ use procagent_core::Error;
 use procagent_core::group::GroupId;
 use procagent_core::metric::{Counter, Desc, Gauge, Unit};
 use procagent_core::plugin::{Collector, CollectorPlugin, Needs, Tick};
-use procagent_core::process::{Io, State};
+use procagent_core::process::{State, Usage};
 use procagent_core::registry::Samples;
+use procagent_core::snapshot::Reading;
 use procagent_core::table::Seen;
 use procagent_core::time::Ns;
 use serde::Deserialize;
@@ -15,7 +16,7 @@ static CPU_TIME: Counter<1> = Counter::per_group(
     "process.cpu.time",
     Unit::Seconds,
     &["cpu.mode"],
-    "CPU time used by the members, those that have ended meanwhile included",
+    "CPU time used by the members, those that have ended meanwhile included; without a mode where only the sum is known",
 );
 static MEMORY_USAGE: Gauge<0> = Gauge::per_group(
     "process.memory.usage",
@@ -145,6 +146,26 @@ impl Settings {
 struct Process {
     /// One entry a group, by its number; kept from tick to tick for its memory.
     totals: Vec<Total>,
+    known: Known,
+}
+
+/// What the source has told of any process so far. A group without members has 0 of that, and nothing of the rest.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    cpu_modes: bool,
+    faults: bool,
+    operations: bool,
+    threads: bool,
+}
+
+impl Known {
+    fn add(&mut self, reading: &Reading) {
+        let Usage { user, system, minor_faults, major_faults, io, .. } = &reading.usage;
+        self.cpu_modes |= user.is_some() && system.is_some();
+        self.faults |= minor_faults.is_some() && major_faults.is_some();
+        self.operations |= io.is_some_and(|io| io.read_operations.is_some());
+        self.threads |= reading.threads.is_some();
+    }
 }
 
 /// The sum over a group's members in one tick.
@@ -154,9 +175,14 @@ struct Total {
     started: u64,
     user: Ns,
     system: Ns,
+    /// CPU time of which the mode is not known.
+    unsplit: Ns,
     minor_faults: u64,
     major_faults: u64,
-    io: Option<Io>,
+    /// Bytes read and written.
+    io: Option<(u64, u64)>,
+    read_operations: u64,
+    write_operations: u64,
     io_unreadable: u64,
     resident: Sum,
     virtual_memory: Sum,
@@ -193,6 +219,7 @@ impl Collector for Process {
         self.totals.clear();
         self.totals.resize(tick.host.groups.capacity(), Total::default());
         for seen in tick.seen() {
+            self.known.add(seen.reading);
             let age = tick.now.boot.since(tick.host.table.began(seen.process.id));
             if let Some(total) = self.totals.get_mut(seen.group.index()) {
                 total.add(&seen, age);
@@ -209,7 +236,7 @@ impl Collector for Process {
                 out.set(&GROUP_FAILED, group, [], u64::from(health.failed));
                 total.expect();
             }
-            total.publish(group, out);
+            total.publish(group, self.known, out);
         }
         Ok(())
     }
@@ -230,20 +257,24 @@ impl Total {
         let (reading, delta) = (seen.reading, seen.delta);
         // Kernel threads have no memory, files or I/O of their own, and what has ended has let go of them.
         let expected = !reading.kernel_thread && reading.state != State::Defunct;
-        let (user, system) = delta.cpu();
         self.members += 1;
         self.started += u64::from(seen.started);
-        self.user = self.user.plus(user);
-        self.system = self.system.plus(system);
-        self.minor_faults += delta.minor_faults;
-        self.major_faults += delta.major_faults;
+        match delta.cpu() {
+            Some((user, system)) => {
+                self.user = self.user.plus(user);
+                self.system = self.system.plus(system);
+            }
+            None => self.unsplit = self.unsplit.plus(delta.runtime),
+        }
+        self.minor_faults += delta.minor_faults.unwrap_or(0);
+        self.major_faults += delta.major_faults.unwrap_or(0);
         match (reading.usage.io, delta.io) {
             (Some(_), delta) => {
                 let (sum, delta) = (self.io.get_or_insert_default(), delta.unwrap_or_default());
-                sum.read_bytes += delta.read_bytes;
-                sum.write_bytes += delta.write_bytes;
-                sum.read_operations += delta.read_operations;
-                sum.write_operations += delta.write_operations;
+                sum.0 += delta.read_bytes;
+                sum.1 += delta.write_bytes;
+                self.read_operations += delta.read_operations.unwrap_or(0);
+                self.write_operations += delta.write_operations.unwrap_or(0);
             }
             (None, _) => self.io_unreadable += u64::from(expected),
         }
@@ -251,7 +282,7 @@ impl Total {
         self.virtual_memory.add(reading.virtual_memory, false);
         let share = ratio(reading.resident_memory, reading.memory_limit);
         self.memory_utilization = self.memory_utilization.max(share);
-        self.threads += u64::from(reading.threads);
+        self.threads += u64::from(reading.threads.unwrap_or(0));
         self.descriptors.add(reading.descriptors.map(u64::from), expected);
         let share = ratio(reading.descriptors.map(u64::from), reading.descriptor_limit);
         self.descriptor_utilization = self.descriptor_utilization.max(share);
@@ -259,22 +290,34 @@ impl Total {
         self.states[reading.state.index()] += 1;
     }
 
-    fn publish(&self, group: GroupId, out: &mut Samples) {
-        out.add(&CPU_TIME, group, ["user"], self.user.0);
-        out.add(&CPU_TIME, group, ["system"], self.system.0);
-        out.add(&FAULTS, group, ["minor"], self.minor_faults);
-        out.add(&FAULTS, group, ["major"], self.major_faults);
+    fn publish(&self, group: GroupId, known: Known, out: &mut Samples) {
+        if known.cpu_modes {
+            out.add(&CPU_TIME, group, ["user"], self.user.0);
+            out.add(&CPU_TIME, group, ["system"], self.system.0);
+        }
+        // Points either all have a mode or none has one (OpenTelemetry, semantic conventions of process.cpu.time).
+        if !known.cpu_modes || self.unsplit > Ns(0) {
+            out.add(&CPU_TIME, group, [""], self.unsplit.0);
+        }
+        if known.faults {
+            out.add(&FAULTS, group, ["minor"], self.minor_faults);
+            out.add(&FAULTS, group, ["major"], self.major_faults);
+        }
         out.add(&STARTED, group, [], self.started);
-        if let Some(io) = self.io {
-            out.add(&DISK_IO, group, ["read"], io.read_bytes);
-            out.add(&DISK_IO, group, ["write"], io.write_bytes);
-            out.add(&DISK_OPERATIONS, group, ["read"], io.read_operations);
-            out.add(&DISK_OPERATIONS, group, ["write"], io.write_operations);
+        if let Some((read, written)) = self.io {
+            out.add(&DISK_IO, group, ["read"], read);
+            out.add(&DISK_IO, group, ["write"], written);
+            if known.operations {
+                out.add(&DISK_OPERATIONS, group, ["read"], self.read_operations);
+                out.add(&DISK_OPERATIONS, group, ["write"], self.write_operations);
+            }
         }
         for (state, count) in State::ALL.iter().zip(self.states) {
             out.set(&COUNT, group, [state.as_str()], count);
         }
-        out.set(&THREADS, group, [], self.threads);
+        if known.threads {
+            out.set(&THREADS, group, [], self.threads);
+        }
         if self.members > 0 {
             out.set(&UPTIME, group, [], self.oldest.0);
         }
@@ -311,8 +354,9 @@ fn ratio(part: Option<u64>, whole: Option<u64>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use procagent_core::process::Io;
     use procagent_core::registry::Families;
-    use procagent_core::snapshot::{Reading, Snapshot};
+    use procagent_core::snapshot::Snapshot;
     use procagent_core::testing::{Bench, reading, snapshot, used, value};
 
     fn cpu(families: &Families, group: &str) -> Option<u64> {
@@ -380,6 +424,30 @@ mod tests {
         assert_eq!(value(&families, "process.disk.io", &read), None);
         assert_eq!(gauge(&families, "process.memory.usage", "bare"), None);
         assert_eq!(gauge(&families, "process.thread.count", "bare"), Some(1));
+    }
+
+    #[test]
+    fn what_the_source_cannot_know_is_absent_and_a_total_is_no_user_time() {
+        let (mut bench, mut process) = (Bench::default(), Process::default());
+        let bare = |cpu, bytes| {
+            let mut reading = reading(1, 50);
+            (reading.threads, reading.nice) = (None, None);
+            let io = Io { read_bytes: bytes, ..Io::default() };
+            reading.usage = Usage { runtime: Ns(cpu), io: Some(io), ..Usage::default() };
+            (reading, "a")
+        };
+        bench.tick(&mut process, &scan(10, &[bare(100, 1)]));
+        for (second, members) in [(15, vec![bare(170, 4)]), (20, vec![])] {
+            let families = bench.tick(&mut process, &scan(second, &members));
+            let no_mode = [("group", "a"), ("cpu.mode", "")];
+            assert_eq!(value(&families, "process.cpu.time", &no_mode), Some(70));
+            assert_eq!(cpu(&families, "a"), None);
+            let read = [("group", "a"), ("disk.io.direction", "read")];
+            assert_eq!(value(&families, "process.disk.io", &read), Some(3));
+            for absent in ["process.paging.faults", "process.thread.count", "process.disk.operations"] {
+                assert!(!families.families.iter().any(|family| family.desc.name == absent), "{absent}");
+            }
+        }
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::ops::BitOr;
 pub struct Needs(u32);
 
 impl Needs {
-    /// Identity, state, CPU, faults, threads: always there.
+    /// Identity, state and CPU time: always there. Its modes, faults and threads where the source knows them.
     pub const NOTHING: Needs = Needs(0);
     /// Bytes and operations of storage.
     pub const IO: Needs = Needs(1);
@@ -26,7 +26,7 @@ impl Needs {
     pub const DESCRIPTORS: Needs = Needs(1 << 2);
     /// Users.
     pub const USERS: Needs = Needs(1 << 3);
-    /// The host's own CPU, memory and fork numbers.
+    /// The host's own numbers: memory, and those of [`Needs::HOST_CPU`].
     pub const HOST: Needs = Needs(1 << 4);
     /// The executable, arguments and control group.
     pub const DETAILS: Needs = Needs(1 << 5);
@@ -34,6 +34,20 @@ impl Needs {
     pub const SMAPS: Needs = Needs(1 << 6);
     /// Context switches and delays of all threads.
     pub const THREADS: Needs = Needs(1 << 7);
+
+    // What sources differ in. Nobody has to ask for it: it comes with the above where it is offered.
+    /// How CPU time is shared by user and system mode.
+    pub const CPU_MODES: Needs = Needs(1 << 24);
+    /// Page faults.
+    pub const FAULTS: Needs = Needs(1 << 25);
+    /// Number of threads.
+    pub const THREAD_COUNT: Needs = Needs(1 << 26);
+    /// Operations of storage; comes with [`Needs::IO`].
+    pub const OPERATIONS: Needs = Needs(1 << 27);
+    /// The host's own CPU time and forks; come with [`Needs::HOST`].
+    pub const HOST_CPU: Needs = Needs(1 << 28);
+    /// All that only some sources offer.
+    pub const WHOLE: Needs = Needs(0b1_1111 << 24);
 
     /// Whether all of `other` is among these.
     pub const fn contain(self, other: Needs) -> bool {

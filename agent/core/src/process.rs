@@ -114,10 +114,10 @@ pub struct Io {
     /// Bytes sent to storage, counted when pages are dirtied (`write_bytes`); what was later truncated away is
     /// not subtracted, for a counter must not fall.
     pub write_bytes: u64,
-    /// read-like system calls (`syscr`).
-    pub read_operations: u64,
-    /// write-like system calls (`syscw`).
-    pub write_operations: u64,
+    /// read-like system calls (`syscr`); `None` where the source counts bytes only.
+    pub read_operations: Option<u64>,
+    /// write-like system calls (`syscw`); `None` where the source counts bytes only.
+    pub write_operations: Option<u64>,
 }
 
 impl Io {
@@ -125,17 +125,26 @@ impl Io {
         Io {
             read_bytes: self.read_bytes.saturating_sub(earlier.read_bytes),
             write_bytes: self.write_bytes.saturating_sub(earlier.write_bytes),
-            read_operations: self.read_operations.saturating_sub(earlier.read_operations),
-            write_operations: self.write_operations.saturating_sub(earlier.write_operations),
+            read_operations: difference(self.read_operations, earlier.read_operations),
+            write_operations: difference(self.write_operations, earlier.write_operations),
         }
     }
 
     fn falls_below(&self, earlier: &Io) -> bool {
         self.read_bytes < earlier.read_bytes
             || self.write_bytes < earlier.write_bytes
-            || self.read_operations < earlier.read_operations
-            || self.write_operations < earlier.write_operations
+            || falls(self.read_operations, earlier.read_operations)
+            || falls(self.write_operations, earlier.write_operations)
     }
+}
+
+/// `now - earlier`, 0 where that would be negative; `None` where either is unknown.
+fn difference(now: Option<u64>, earlier: Option<u64>) -> Option<u64> {
+    now.zip(earlier).map(|(now, earlier)| now.saturating_sub(earlier))
+}
+
+fn falls(now: Option<u64>, earlier: Option<u64>) -> bool {
+    now.zip(earlier).is_some_and(|(now, earlier)| now < earlier)
 }
 
 /// How often a process gave up a CPU, `/proc/PID/task/TID/status` summed over its threads (proc(5)).
@@ -202,14 +211,15 @@ impl Delay {
 pub struct Usage {
     /// CPU time, the most exact number that the source has; the total is taken from here.
     pub runtime: Ns,
-    /// CPU time in user mode, of tick grain: only the ratio to `system` is used.
-    pub user: Ns,
-    /// CPU time in kernel mode, of tick grain.
-    pub system: Ns,
-    /// Page faults served without storage.
-    pub minor_faults: u64,
-    /// Page faults that waited for storage.
-    pub major_faults: u64,
+    /// CPU time in user mode, of tick grain: only the ratio to `system` is used. `None` where the source knows
+    /// only the total.
+    pub user: Option<Ns>,
+    /// CPU time in kernel mode, of tick grain; `None` as for `user`.
+    pub system: Option<Ns>,
+    /// Page faults served without storage; `None` where the source does not count them.
+    pub minor_faults: Option<u64>,
+    /// Page faults that waited for storage; `None` where the source does not count them.
+    pub major_faults: Option<u64>,
     /// Storage traffic; `None` where it could not be read.
     pub io: Option<Io>,
     /// Context switches; `None` until every thread could be read.
@@ -222,11 +232,11 @@ impl Usage {
     /// The use of a process that has just been born: all of it known, and 0.
     pub const NEWBORN: Usage = Usage {
         runtime: Ns(0),
-        user: Ns(0),
-        system: Ns(0),
-        minor_faults: 0,
-        major_faults: 0,
-        io: Some(Io { read_bytes: 0, write_bytes: 0, read_operations: 0, write_operations: 0 }),
+        user: Some(Ns(0)),
+        system: Some(Ns(0)),
+        minor_faults: Some(0),
+        major_faults: Some(0),
+        io: Some(Io { read_bytes: 0, write_bytes: 0, read_operations: Some(0), write_operations: Some(0) }),
         context_switches: Some(Switches { voluntary: 0, involuntary: 0 }),
         delay: Some(Delay { cpu: Ns(0), block_io: Some(Ns(0)) }),
     };
@@ -235,10 +245,10 @@ impl Usage {
     pub fn since(&self, earlier: &Usage) -> Usage {
         Usage {
             runtime: self.runtime.since(earlier.runtime),
-            user: self.user.since(earlier.user),
-            system: self.system.since(earlier.system),
-            minor_faults: self.minor_faults.saturating_sub(earlier.minor_faults),
-            major_faults: self.major_faults.saturating_sub(earlier.major_faults),
+            user: self.user.zip(earlier.user).map(|(now, before)| now.since(before)),
+            system: self.system.zip(earlier.system).map(|(now, before)| now.since(before)),
+            minor_faults: difference(self.minor_faults, earlier.minor_faults),
+            major_faults: difference(self.major_faults, earlier.major_faults),
             io: match (&self.io, &earlier.io) {
                 (Some(now), Some(before)) => Some(now.since(before)),
                 _ => None,
@@ -265,6 +275,7 @@ impl Usage {
             io: either(self.io, earlier.io, |now, before| Io {
                 read_bytes: now.read_bytes.max(before.read_bytes),
                 write_bytes: now.write_bytes.max(before.write_bytes),
+                // `None` is less than any number.
                 read_operations: now.read_operations.max(before.read_operations),
                 write_operations: now.write_operations.max(before.write_operations),
             }),
@@ -284,8 +295,8 @@ impl Usage {
     /// Whether any cumulative number is below what it was: a kernel or a source contradicting itself.
     pub fn falls_below(&self, earlier: &Usage) -> bool {
         self.runtime < earlier.runtime
-            || self.minor_faults < earlier.minor_faults
-            || self.major_faults < earlier.major_faults
+            || falls(self.minor_faults, earlier.minor_faults)
+            || falls(self.major_faults, earlier.major_faults)
             || matches!((&self.io, &earlier.io), (Some(now), Some(before)) if now.falls_below(before))
             || matches!(
                 (&self.context_switches, &earlier.context_switches),
@@ -294,15 +305,17 @@ impl Usage {
             || matches!((&self.delay, &earlier.delay), (Some(now), Some(before)) if now.falls_below(before))
     }
 
-    /// The CPU time, split into user and system in the ratio of their ticks; together exactly `runtime`.
-    pub fn cpu(&self) -> (Ns, Ns) {
-        let ticks = self.user.0.saturating_add(self.system.0);
+    /// The CPU time, split into user and system in the ratio of their ticks; together exactly `runtime`. `None`
+    /// where the source knows only the total.
+    pub fn cpu(&self) -> Option<(Ns, Ns)> {
+        let (user, system) = self.user.zip(self.system)?;
+        let ticks = user.0.saturating_add(system.0);
         if ticks == 0 {
-            return (self.runtime, Ns(0));
+            return Some((self.runtime, Ns(0)));
         }
-        let user = u128::from(self.runtime.0) * u128::from(self.user.0) / u128::from(ticks);
+        let user = u128::from(self.runtime.0) * u128::from(user.0) / u128::from(ticks);
         let user = Ns(u64::try_from(user).unwrap_or(self.runtime.0).min(self.runtime.0));
-        (user, self.runtime.since(user))
+        Some((user, self.runtime.since(user)))
     }
 }
 
@@ -398,7 +411,8 @@ pub fn bounded_lossy(bytes: &[u8], max: usize) -> String {
 }
 
 fn base_name(path: &[u8]) -> &[u8] {
-    path.rsplit(|byte| *byte == b'/').next().unwrap_or(path)
+    let separates = |byte: &u8| *byte == b'/' || cfg!(windows) && *byte == b'\\';
+    path.rsplit(separates).next().unwrap_or(path)
 }
 
 #[cfg(test)]
@@ -496,9 +510,18 @@ mod tests {
 
     #[test]
     fn cpu_modes_add_up_to_the_runtime() {
-        let usage = Usage { runtime: Ns(1001), user: Ns(20), system: Ns(10), ..Usage::default() };
-        assert_eq!(usage.cpu(), (Ns(667), Ns(334)));
-        let no_ticks = Usage { runtime: Ns(7), ..Usage::default() };
-        assert_eq!(no_ticks.cpu(), (Ns(7), Ns(0)));
+        let usage = Usage { runtime: Ns(1001), user: Some(Ns(20)), system: Some(Ns(10)), ..Usage::default() };
+        assert_eq!(usage.cpu(), Some((Ns(667), Ns(334))));
+        let no_ticks = Usage { runtime: Ns(7), ..Usage::NEWBORN };
+        assert_eq!(no_ticks.cpu(), Some((Ns(7), Ns(0))));
+    }
+
+    #[test]
+    fn what_is_not_known_has_no_difference() {
+        let total_only = Usage { runtime: Ns(9), ..Usage::default() };
+        let since_birth = total_only.since(&Usage::NEWBORN);
+        assert_eq!((since_birth.runtime, since_birth.cpu()), (Ns(9), None), "a total is no user time");
+        assert_eq!((since_birth.minor_faults, since_birth.io), (None, None));
+        assert!(!total_only.falls_below(&Usage::NEWBORN));
     }
 }

@@ -365,7 +365,8 @@ pub struct Point {
 }
 
 impl Point {
-    /// All labels: the group's, then the metric's own, by OpenTelemetry names.
+    /// All labels: the group's, then the metric's own, by OpenTelemetry names. One with an empty value is no label to
+    /// outputs (Prometheus, data model).
     pub fn labels<'a>(&'a self, desc: &'static Desc) -> impl Iterator<Item = (&'a str, &'a str)> {
         let group =
             self.group.iter().flat_map(|labels| labels.0.iter().map(|(name, value)| (*name, &**value)));

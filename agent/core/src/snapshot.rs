@@ -92,9 +92,9 @@ pub struct Reading {
     /// Cumulative use. I/O that was not read again in this scan is as it was last read.
     pub usage: Usage,
     /// Threads, field 20 of stat.
-    pub threads: u32,
+    pub threads: Option<u32>,
     /// Nice value, field 19 of stat.
-    pub nice: i8,
+    pub nice: Option<i8>,
     /// Address space in bytes.
     pub virtual_memory: Option<u64>,
     /// Physical memory in bytes, shared pages included (from statm: that of stat is inexact since Linux 6.2).
@@ -199,15 +199,15 @@ impl CpuTimes {
     }
 }
 
-/// `/proc/meminfo`, in bytes.
+/// `/proc/meminfo`, in bytes. `None` where the source, or an old kernel, does not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Memory {
     pub total: u64,
     pub free: u64,
-    pub buffers: u64,
+    pub buffers: Option<u64>,
     /// Page cache plus reclaimable slab, without shared memory that cannot be dropped.
-    pub cached: u64,
+    pub cached: Option<u64>,
     /// What can be had without swapping; `None` before Linux 3.14.
     pub available: Option<u64>,
 }

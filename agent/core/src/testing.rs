@@ -32,9 +32,9 @@ pub fn reading(pid: u32, start: u64) -> Reading {
         parent: Pid(1),
         state: State::Sleeping,
         kernel_thread: false,
-        usage: Usage::default(),
-        threads: 1,
-        nice: 0,
+        usage: Usage { io: None, ..Usage::NEWBORN },
+        threads: Some(1),
+        nice: Some(0),
         virtual_memory: None,
         resident_memory: None,
         smaps: Smaps::Unread,
@@ -49,7 +49,7 @@ pub fn reading(pid: u32, start: u64) -> Reading {
 /// The same with this much CPU time, all of it in user mode.
 pub fn used(mut reading: Reading, cpu: Ns) -> Reading {
     reading.usage.runtime = cpu;
-    reading.usage.user = cpu;
+    reading.usage.user = Some(cpu);
     reading
 }
 

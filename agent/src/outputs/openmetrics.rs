@@ -209,7 +209,9 @@ impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut LabelSetEncoder<'_>) -> fmt::Result {
         let group = self.point.group.iter().flat_map(|group| group.0.iter().map(|(_, value)| value));
         let values = group.chain(self.point.values.iter());
-        for (name, value) in self.group_names.iter().chain(self.names).zip(values) {
+        let names = self.group_names.iter().chain(self.names);
+        // An empty value is the same as no label (Prometheus, data model).
+        for (name, value) in names.zip(values).filter(|(_, value)| !value.is_empty()) {
             let mut label = encoder.encode_label();
             let mut key = label.encode_label_key()?;
             key.write_str(name)?;

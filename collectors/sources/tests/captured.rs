@@ -30,14 +30,14 @@ fn every_number_of_a_process() {
         (got.id.start, got.parent, got.state, got.kernel_thread),
         (Ticks(1000), Pid(1), State::Sleeping, false)
     );
-    assert_eq!((got.usage.runtime, got.usage.user), (Ns::from_millis(250), Ns::from_millis(200)));
+    assert_eq!((got.usage.runtime, got.usage.user), (Ns::from_millis(250), Some(Ns::from_millis(200))));
     assert_eq!(
         (got.usage.system, got.usage.minor_faults, got.usage.major_faults),
-        (Ns::from_millis(50), 7, 8)
+        (Some(Ns::from_millis(50)), Some(7), Some(8))
     );
-    let io = Io { read_bytes: 5, write_bytes: 6, read_operations: 3, write_operations: 4 };
+    let io = Io { read_bytes: 5, write_bytes: 6, read_operations: Some(3), write_operations: Some(4) };
     assert_eq!(got.usage.io, Some(io));
-    assert_eq!((got.threads, got.nice), (2, -3));
+    assert_eq!((got.threads, got.nice), (Some(2), Some(-3)));
     assert_eq!((got.virtual_memory, got.resident_memory), (Some(409_600), Some(40_960)));
     assert_eq!(got.memory_limit, Some(65_536), "the smaller limit of its groups");
     assert_eq!((got.descriptors, got.descriptor_limit), (Some(3), Some(1024)));
@@ -78,7 +78,7 @@ fn what_rests_is_read_again_within_30_seconds() {
     tree.write("proc/42/io", "syscr: 30\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 6\n");
     let read = |procfs: &mut Procfs, second| {
         let snapshot = scan(procfs, second);
-        reading(&snapshot, 42).usage.io.unwrap().read_operations
+        reading(&snapshot, 42).usage.io.unwrap().read_operations.unwrap()
     };
     assert_eq!(read(&mut procfs, 1), 3, "it has not moved");
     assert_eq!(read(&mut procfs, 29), 30, "at 30 seconds it would be late");

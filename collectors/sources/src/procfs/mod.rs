@@ -180,7 +180,8 @@ impl Source for Procfs {
     }
 
     fn offers(&self) -> Needs {
-        Needs::IO | Needs::MEMORY | Needs::DESCRIPTORS | Needs::USERS | Needs::HOST | Needs::DETAILS
+        let files = Needs::IO | Needs::MEMORY | Needs::DESCRIPTORS | Needs::USERS | Needs::DETAILS;
+        files | Needs::HOST | Needs::WHOLE
     }
 
     fn scan(&mut self, needs: Needs, into: &mut Snapshot) -> Result<(), Error> {

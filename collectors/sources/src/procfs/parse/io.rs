@@ -16,7 +16,12 @@ pub fn io(bytes: &[u8]) -> Result<Io, Malformed> {
         }
     }
     let at = |index: usize| found[index].ok_or(Malformed { field: FIELDS[index] });
-    Ok(Io { read_bytes: at(0)?, write_bytes: at(1)?, read_operations: at(2)?, write_operations: at(3)? })
+    Ok(Io {
+        read_bytes: at(0)?,
+        write_bytes: at(1)?,
+        read_operations: Some(at(2)?),
+        write_operations: Some(at(3)?),
+    })
 }
 
 const FIELDS: [&str; 4] = ["read_bytes", "write_bytes", "syscr", "syscw"];
@@ -30,7 +35,8 @@ mod tests {
 
     #[test]
     fn counters() {
-        let expected = Io { read_bytes: 7, write_bytes: 8, read_operations: 5, write_operations: 6 };
+        let expected =
+            Io { read_bytes: 7, write_bytes: 8, read_operations: Some(5), write_operations: Some(6) };
         assert_eq!(io(TEXT.as_bytes()), Ok(expected));
     }
 

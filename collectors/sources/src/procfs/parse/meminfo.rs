@@ -19,7 +19,13 @@ pub fn meminfo(bytes: &[u8]) -> Result<Memory, Malformed> {
     let needed = |index: usize| found[index].ok_or(Malformed { field: FIELDS[index] });
     // Reclaimable slab is cache too; shared memory is counted as cached and cannot be dropped.
     let cached = needed(3)?.saturating_add(found[4].unwrap_or(0)).saturating_sub(found[5].unwrap_or(0));
-    Ok(Memory { total: needed(0)?, free: needed(1)?, buffers: needed(2)?, cached, available: found[6] })
+    Ok(Memory {
+        total: needed(0)?,
+        free: needed(1)?,
+        buffers: Some(needed(2)?),
+        cached: Some(cached),
+        available: found[6],
+    })
 }
 
 const FIELDS: [&str; 7] =
@@ -37,8 +43,8 @@ mod tests {
         let expected = Memory {
             total: 1000 * 1024,
             free: 100 * 1024,
-            buffers: 10 * 1024,
-            cached: 480 * 1024,
+            buffers: Some(10 * 1024),
+            cached: Some(480 * 1024),
             available: Some(700 * 1024),
         };
         assert_eq!(meminfo(TEXT.as_bytes()), Ok(expected));
