@@ -22,6 +22,7 @@ pub const QUEUE: usize = 16;
 pub const RETRY: Duration = Duration::from_millis(100);
 
 /// What the judge is sent.
+#[expect(clippy::large_enum_variant, reason = "nearly every message is a scan, and there are few of any")]
 pub enum Message {
     /// A scan.
     Scanned(Snapshot),
