@@ -76,6 +76,10 @@ pub enum Command {
         #[command(subcommand)]
         command: ConfigCommand,
     },
+    /// Say which group a process counts in, and why; asks the running agent
+    Explain(Explain),
+    /// Say what can be read on this host by this user, what not, and what would help
+    Doctor(Doctor),
     /// Print all metrics that there can be, with their labels and what they mean
     Metrics {
         /// How to print them
@@ -93,7 +97,49 @@ pub enum ConfigCommand {
     Check {
         /// The file
         file: PathBuf,
+        /// Only check; do not try it out on this host
+        #[arg(long)]
+        no_scan: bool,
     },
+}
+
+/// Which process to explain, and how.
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Number of the process
+    pub pid: u32,
+    /// Control socket of the agent to ask; without it the one that the configuration names
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Configuration file, of which the socket and, where no agent runs, the rules are taken
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How to print it
+    #[arg(long, value_enum, default_value = "text")]
+    pub format: Format,
+}
+
+/// What to look at, and how to print it.
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// Configuration file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the host's /proc and /sys are found
+    #[arg(long, value_name = "FOLDER", value_parser = layer::parse_root)]
+    pub host_root: Option<PathBuf>,
+    /// Print the report for programs
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
 }
 
 /// How the catalogue of metrics is printed.

@@ -10,6 +10,12 @@ pub fn now() -> Timestamp {
     Timestamp { mono: read(ClockId::Monotonic), boot: read(ClockId::Boottime), wall: read(ClockId::Realtime) }
 }
 
+/// The CPU time that this process has used so far.
+#[allow(clippy::disallowed_methods, reason = "this is the place")]
+pub fn cpu_time() -> Ns {
+    nanoseconds(rustix::time::clock_gettime(ClockId::ProcessCPUTime))
+}
+
 /// A clock set before 1970 reads as 1970.
 fn nanoseconds(time: Timespec) -> Ns {
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);

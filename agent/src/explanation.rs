@@ -7,6 +7,17 @@ use procagent_core::process::Process;
 use procagent_core::users::Users;
 use serde::{Deserialize, Serialize};
 
+/// Who found it out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnsweredBy {
+    /// The running agent.
+    #[default]
+    Agent,
+    /// The command itself, by a scan of its own.
+    OwnScan,
+}
+
 /// What the agent knows of one process and where its numbers go.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
@@ -38,6 +49,8 @@ pub struct Explanation {
     pub series: Vec<String>,
     /// What of it cannot be read.
     pub unreadable: Vec<Unreadable>,
+    /// Who found this out.
+    pub answered_by: AnsweredBy,
     /// What stands in the way of trusting this, such as a scan that hangs.
     pub warning: Option<String>,
 }

@@ -177,6 +177,11 @@ impl Judge {
         }
     }
 
+    /// Samples that found no room below the bound on series.
+    pub fn refused(&self) -> u64 {
+        self.registry.refused().map(|(_, count)| count).sum()
+    }
+
     /// The expected group that has failed, where the agent is to end for that.
     pub fn fatal(&self) -> Option<String> {
         let failed = |group: &GroupId| self.groups.health(*group).is_some_and(|health| health.failed);

@@ -2,7 +2,7 @@
 
 use clap::Parser as _;
 use procagent::cli::{Cli, Command, ConfigCommand};
-use procagent::commands::{Failure, config, metrics, run};
+use procagent::commands::{Failure, config, doctor, explain, metrics, run};
 use std::error::Error as _;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -13,7 +13,11 @@ fn main() -> ExitCode {
     let done = match cli.command {
         None => run::run(&cli.run),
         Some(Command::Config { command: ConfigCommand::Init }) => config::init(),
-        Some(Command::Config { command: ConfigCommand::Check { file } }) => config::check(file),
+        Some(Command::Config { command: ConfigCommand::Check { file, no_scan } }) => {
+            config::check(file, no_scan)
+        }
+        Some(Command::Explain(options)) => explain::run(&options),
+        Some(Command::Doctor(options)) => doctor::run(&options),
         Some(Command::Metrics { format }) => metrics::run(format),
     };
     match done {

@@ -135,9 +135,11 @@ impl Position {
                  processes: run it without (rootless containers and userns-remap make one)"
                     .to_owned(),
             ),
-            (true, _) => {
-                Some("a security module refuses it (AppArmor, SELinux): see the kernel's log".to_owned())
-            }
+            (true, _) => Some(
+                "refused although the agent has the rights: a security module (AppArmor, SELinux) or a sandbox \
+                 stands in between"
+                    .to_owned(),
+            ),
         }
     }
 }
@@ -169,7 +171,7 @@ mod tests {
         assert!(fix(position(&[SYS_PTRACE], None), "fd").ends_with("capability DAC_READ_SEARCH"));
         assert!(fix(position(&[DAC_READ_SEARCH], None), "exe").ends_with("capability SYS_PTRACE"));
         let both = [SYS_PTRACE, DAC_READ_SEARCH];
-        assert!(fix(position(&both, None), "io").contains("security module"));
+        assert!(fix(position(&both, None), "io").contains("a security module"));
         let hidden = fix(position(&[], Some("hidepid=1")), "stat");
         assert!(hidden.contains("without hidepid=1") && hidden.contains("SYS_PTRACE"), "{hidden}");
         let mut rootless = position(&both, None);

@@ -1,6 +1,6 @@
 //! `procagent metrics`: the catalogue of all metrics, from their definitions.
 
-use super::{Failure, print};
+use super::{Failure, print, print_json};
 use crate::cli::CatalogueFormat;
 use procagent_core::metric::{Desc, Kind, Scope};
 use serde::Serialize;
@@ -61,11 +61,7 @@ fn entry(collector: &'static str, desc: &'static Desc) -> Entry {
 pub fn run(format: CatalogueFormat) -> Result<(), Failure> {
     match format {
         CatalogueFormat::Text => print(&text(&catalogue())),
-        CatalogueFormat::Json => {
-            let json = serde_json::to_string_pretty(&catalogue())
-                .map_err(|error| Failure::Output(std::io::Error::other(error)))?;
-            print(&format!("{json}\n"))
-        }
+        CatalogueFormat::Json => print_json(&catalogue()),
         CatalogueFormat::Markdown => print(&markdown(&catalogue())),
     }
 }

@@ -1,11 +1,15 @@
 //! What the commands of the command line do, one a file.
 
 pub mod config;
+pub mod doctor;
+pub mod explain;
 pub mod metrics;
 pub mod run;
+mod text;
 
 use crate::agent::AgentError;
 use crate::config::ConfigError;
+use serde::Serialize;
 use std::fmt;
 use std::io::{self, Write as _};
 
@@ -16,6 +20,8 @@ pub enum Failure {
     Config(ConfigError),
     /// The agent could not start or go on.
     Agent(AgentError),
+    /// A question has no answer; why.
+    Unanswered(String),
     /// Standard output does not take what is written to it.
     Output(io::Error),
 }
@@ -24,7 +30,7 @@ impl Failure {
     /// The exit code, as `--help` documents it.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Failure::Agent(_) | Failure::Output(_) => 1,
+            Failure::Agent(_) | Failure::Unanswered(_) | Failure::Output(_) => 1,
             Failure::Config(_) => 2,
         }
     }
@@ -35,6 +41,7 @@ impl fmt::Display for Failure {
         match self {
             Failure::Config(error) => error.fmt(f),
             Failure::Agent(error) => error.fmt(f),
+            Failure::Unanswered(why) => f.write_str(why),
             Failure::Output(error) => write!(f, "cannot write to standard output: {error}"),
         }
     }
@@ -46,7 +53,7 @@ impl std::error::Error for Failure {
         match self {
             Failure::Config(error) => error.source(),
             Failure::Agent(error) => error.source(),
-            Failure::Output(_) => None,
+            Failure::Unanswered(_) | Failure::Output(_) => None,
         }
     }
 }
@@ -61,6 +68,13 @@ impl From<AgentError> for Failure {
     fn from(error: AgentError) -> Failure {
         Failure::Agent(error)
     }
+}
+
+/// Prints a value as JSON for people who read it and programs alike.
+fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let json =
+        serde_json::to_string_pretty(value).map_err(|error| Failure::Output(io::Error::other(error)))?;
+    print(&format!("{json}\n"))
 }
 
 /// Prints to standard output. A reader that has seen enough, as `head` does, is no failure.

@@ -1,8 +1,8 @@
-//! What of a process cannot be read, as the agent sees it, with its own rights.
+//! What of a process can be read, as the agent sees it, with its own rights.
 
-use crate::explanation::Unreadable;
+use crate::explanation::{Explanation, Unreadable};
 use crate::rights::Position;
-use procagent_sources::procfs::probe::{PROCESS_FILES, Probe, hidepid};
+use procagent_sources::procfs::probe::{PROCESS_FILES, Probe, ProcessProbe, hidepid, users};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,11 +27,21 @@ impl Reader {
         Reader { root, threads: Arc::new(Semaphore::new(STUCK_MAX)) }
     }
 
+    /// Adds to an explanation what can be read of its process only by asking for it.
+    pub async fn add_to(&self, explanation: &mut Explanation) {
+        match self.read(explanation.pid).await {
+            Ok(found) => {
+                explanation.unreadable = found.unreadable;
+                explanation.uid = explanation.uid.or(found.uid);
+                explanation.user = explanation.user.take().or(found.user);
+            }
+            Err(why) => explanation.warning = Some(why),
+        }
+    }
+
     /// Tries every file of a process on a thread of its own, for any of these reads may hang; it is left behind then.
-    ///
-    /// # Errors
-    /// Why it could not be tried, for people.
-    pub async fn unreadable(&self, pid: u32) -> Result<Vec<Unreadable>, String> {
+    /// An error says why it could not be tried.
+    async fn read(&self, pid: u32) -> Result<Found, String> {
         let Ok(permit) = Arc::clone(&self.threads).try_acquire_owned() else {
             return Err("what can be read of it was not tried: too many such reads hang already".to_owned());
         };
@@ -51,9 +61,17 @@ impl Reader {
     }
 }
 
-fn try_files(root: &Path, pid: u32) -> Result<Vec<Unreadable>, String> {
+/// What was found of a process.
+#[derive(Default)]
+struct Found {
+    unreadable: Vec<Unreadable>,
+    uid: Option<u32>,
+    user: Option<String>,
+}
+
+fn try_files(root: &Path, pid: u32) -> Result<Found, String> {
     let probe = Probe::open(root).map_err(|error| error.to_string())?;
-    let Some(found) = probe.process(pid) else { return Ok(Vec::new()) };
+    let Some(ProcessProbe { files, uid }) = probe.process(pid) else { return Ok(Found::default()) };
     let position = Position { standing: probe.standing(), hidepid: hidepid(&root.join("proc")) };
     let refused = |(file, result): (&&str, std::io::Result<()>)| {
         let error = result.err()?;
@@ -63,5 +81,9 @@ fn try_files(root: &Path, pid: u32) -> Result<Vec<Unreadable>, String> {
             error: error.to_string(),
         })
     };
-    Ok(PROCESS_FILES.iter().zip(found.files).filter_map(refused).collect())
+    Ok(Found {
+        unreadable: PROCESS_FILES.iter().zip(files).filter_map(refused).collect(),
+        uid,
+        user: uid.and_then(|uid| users(root).get(uid).map(ToString::to_string)),
+    })
 }

@@ -94,10 +94,7 @@ impl Site {
             let text = format!("the last scan saw no process {pid}\n");
             return Ok(Answer::text(StatusCode::NOT_FOUND, text));
         };
-        match self.reader.unreadable(pid.0).await {
-            Ok(unreadable) => explanation.unreadable = unreadable,
-            Err(why) => explanation.warning = Some(why),
-        }
+        self.reader.add_to(&mut explanation).await;
         if let Err(why) = self.health.check() {
             explanation.warning = Some(why);
         }

@@ -1,10 +1,11 @@
 //! Which files of /proc can be read here, and what the kernel says where one cannot: for reports, not for numbers.
 //! Reads may hang as any read of a process may; whoever probes does so on a thread that can be left behind.
 
-use super::files::{PidPath, ProcDir, ReadError, open_at, read_start};
+use super::files::{PidPath, ProcDir, ReadError, open_at, read_all, read_start};
 use super::parse;
 use super::pids::Pids;
 use super::settings::OpenError;
+use procagent_core::users::Users;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::CStr;
@@ -32,6 +33,8 @@ pub struct Probe {
 pub struct ProcessProbe {
     /// One entry for each of [`PROCESS_FILES`].
     pub files: [io::Result<()>; PROCESS_FILES.len()],
+    /// Its effective user.
+    pub uid: Option<u32>,
 }
 
 /// What the agent itself is and may, as its own /proc tells it.
@@ -81,10 +84,12 @@ impl Probe {
             }
         }
         let read = |file| self.open_and_read(pid, file).map(drop);
+        let status = self.open_and_read(pid, "status");
+        let users = status.as_ref().ok().and_then(|status| parse::status(status).ok());
         let files = [
             stat.map(drop),
             read("statm"),
-            read("status"),
+            status.map(drop),
             read("io"),
             self.proc.count_descriptors(pid, &mut Vec::with_capacity(4096)).map(drop),
             read("limits"),
@@ -98,7 +103,8 @@ impl Probe {
         if files.iter().any(ended) || self.open_and_read(pid, "stat") == Err(Errno::NOENT) {
             return None;
         }
-        Some(ProcessProbe { files: files.map(|result| Ok(result?)) })
+        let uid = users.map(|users| users.effective);
+        Some(ProcessProbe { files: files.map(|result| Ok(result?)), uid })
     }
 
     fn open_and_read(&self, pid: u32, file: &str) -> Result<Vec<u8>, Errno> {
@@ -139,6 +145,16 @@ impl Probe {
             initial_user_namespace: file("/proc/self/uid_map").map_or(true, |map| maps_all(&map)),
         }
     }
+}
+
+/// The names of users by `<root>/etc/passwd`, of which no more than the first MiB is read.
+pub fn users(root: &Path) -> Users {
+    let Ok(file) = rustix::fs::open(root.join("etc/passwd"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+    else {
+        return Users::default();
+    };
+    let mut buffer = vec![0; 1 << 20];
+    read_all(&file, &mut buffer).map(Users::parse).unwrap_or_default()
 }
 
 /// The options of a /proc mounted at this place that hide processes, such as `hidepid=invisible`; `None` where
@@ -219,11 +235,14 @@ mod tests {
         let probe = Probe::open(Path::new("/")).unwrap();
         let pid = std::process::id();
         assert!(probe.pids().unwrap().contains(&pid));
-        let files = probe.process(pid).unwrap().files;
+        let ProcessProbe { files, uid } = probe.process(pid).unwrap();
+        assert_eq!(uid, Some(rustix::process::geteuid().as_raw()));
         for (name, result) in PROCESS_FILES.iter().zip(&files) {
             assert!(result.is_ok(), "{name}: {result:?}");
         }
         assert!(probe.process(u32::MAX).is_none());
+        assert_eq!(&*users(Path::new("/")).name(0), "root");
+        assert!(users(Path::new("/proc")).is_empty());
         assert!(probe.host().iter().all(Result::is_ok));
         assert!(probe.standing().capabilities.is_some());
     }
