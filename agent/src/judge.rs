@@ -115,12 +115,14 @@ impl Judge {
         ticks_per_second: u64,
         clock: fn() -> Timestamp,
     ) -> Judge {
+        let mut registry = Registry::new(limits.series);
+        registry.exempt(OWN);
         Judge {
             table: Table::new(limits.remember, ticks_per_second),
             groups: Groups::new(grouping.settings),
             origins: grouping.origins,
             exit_on_failed: grouping.exit_on_failed,
-            registry: Registry::new(limits.series),
+            registry,
             samples: Samples::default(),
             collectors: collectors
                 .into_iter()

@@ -4,7 +4,7 @@ use procagent_core::group::GroupId;
 use procagent_core::metric::{Counter, Desc, Gauge, Unit};
 use procagent_core::plugin::{Needs, Tick};
 use procagent_core::registry::{Registry, Samples};
-use procagent_core::snapshot::Field;
+use procagent_core::snapshot::{Field, FieldErrors, Reason};
 use procagent_core::time::Ns;
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ static SCAN_TIME: Gauge<0> = Gauge::per_host(
     "procagent.scan.time",
     Unit::Seconds,
     &[],
-    "When the last scan began, in seconds since 1970; all numbers of the page are of that time",
+    "When the last scan began, in seconds since 1970: the time of the page; what rests on it may be older by up to 30 s",
 );
 static SCAN_MISSED: Counter<0> = Counter::per_host(
     "procagent.scan.missed",
@@ -73,7 +73,7 @@ static TURNED_AWAY: Counter<0> = Counter::per_host(
     "Processes that went to the group other unweighed because far more groups than groups.limit were there",
 );
 static SERIES: Gauge<0> =
-    Gauge::per_host("procagent.series", Unit::Count("series"), &[], "Series that the registry holds");
+    Gauge::per_host("procagent.series", Unit::Count("series"), &[], "Series that count against outputs.series_limit: all but the agent's own");
 static SERIES_REFUSED: Counter<1> = Counter::per_host(
     "procagent.series.refused",
     Unit::Count("sample"),
@@ -212,6 +212,10 @@ pub struct Own {
     turned_away: Cumulative,
     refused: BTreeMap<&'static str, Cumulative>,
     cpu: Cumulative,
+    /// When the agent's process started, wall clock.
+    started: Option<Ns>,
+    /// Whether the log has been told that something may not be read.
+    told_denied: bool,
     ledger: Ledger,
 }
 
@@ -227,6 +231,8 @@ impl Own {
             turned_away: Cumulative::default(),
             refused: BTreeMap::new(),
             cpu: Cumulative::default(),
+            started: None,
+            told_denied: false,
             ledger: Ledger::default(),
         }
     }
@@ -256,6 +262,7 @@ impl Own {
         for (field, reason, count) in snapshot.errors.iter() {
             out.add_host(&ERRORS, [collector_of(field), field.as_str(), reason.as_str()], count);
         }
+        self.tell_denied(&snapshot.errors);
         out.add_host(&CONTRADICTIONS, [], self.contradictions.step(table.contradictions()));
         out.set_host(&GROUPS, [], groups.len() as u64);
         out.set_host(&FOLDED, [], groups.folded() as u64);
@@ -270,17 +277,33 @@ impl Own {
         out.set_host(&RELOAD_SUCCESS, [], u64::from(self.config.success));
         let counted = tick.seen().filter(|seen| seen.group != GroupId::NONE);
         let credited = counted.fold(Ns(0), |sum, seen| sum.plus(seen.delta.runtime));
-        if let Some(cpu) = &snapshot.host.cpu {
-            let unattributed = self.ledger.step(cpu.busy(), credited);
-            out.add_host(&CPU_ATTRIBUTED, [], credited.0);
+        let unattributed = self.ledger.step(snapshot.host.cpu.map(|cpu| cpu.busy()), credited);
+        out.add_host(&CPU_ATTRIBUTED, [], credited.0);
+        if let Some(unattributed) = unattributed {
             out.add_host(&CPU_UNATTRIBUTED, [], unattributed.0);
         }
         if let Some(agent) = &snapshot.agent {
             out.add_host(&OWN_CPU, [], self.cpu.step(agent.cpu.0));
             out.set_host(&OWN_MEMORY, [], agent.resident_memory);
             out.set_host(&OWN_DESCRIPTORS, [], agent.descriptors);
-            let age = tick.now.boot.since(agent.started);
-            out.set_host(&OWN_START, [], tick.now.wall.since(age).0);
+            // Said once: two readings of two clocks differ by some nanoseconds, and a clock may be set.
+            let started = *self.started.get_or_insert_with(|| {
+                tick.now.wall.since(tick.now.boot.since(agent.started))
+            });
+            out.set_host(&OWN_START, [], started.0);
+        }
+    }
+
+    /// One line in the log, not one a process; the metrics and `procagent doctor` have the details.
+    fn tell_denied(&mut self, errors: &FieldErrors) {
+        let denied = errors.iter().filter(|(_, reason, count)| *reason == Reason::Denied && *count > 0);
+        let fields: Vec<_> = denied.map(|(field, _, count)| format!("{} of {count}", field.as_str())).collect();
+        if !self.told_denied && !fields.is_empty() {
+            tracing::warn!(
+                "denied by the kernel: {} processes; these values are absent and counted, `procagent doctor` says what would help",
+                fields.join(", ")
+            );
+            self.told_denied = true;
         }
     }
 }
@@ -309,26 +332,28 @@ impl Cumulative {
 /// the two are not read at one instant, so its high-water mark is what counts.
 #[derive(Debug, Default)]
 struct Ledger {
-    busy_at_first: Option<Ns>,
+    /// Busy and attributed at the first account.
+    first: Option<(Ns, Ns)>,
     attributed: Ns,
     unattributed: Ns,
 }
 
 impl Ledger {
-    /// Returns by how much the high-water mark has risen.
-    fn step(&mut self, busy: Ns, credited: Ns) -> Ns {
+    /// Returns by how much the high-water mark has risen; `None` where the host's account could not be read.
+    fn step(&mut self, busy: Option<Ns>, credited: Ns) -> Option<Ns> {
         self.attributed = self.attributed.plus(credited);
-        let busy = busy.since(*self.busy_at_first.get_or_insert(busy));
-        let rise = busy.since(self.attributed).since(self.unattributed);
+        let busy = busy?;
+        // What was credited before the first account is not part of it.
+        let first = *self.first.get_or_insert((busy, self.attributed));
+        let rise = busy.since(first.0).since(self.attributed.since(first.1)).since(self.unattributed);
         self.unattributed = self.unattributed.plus(rise);
-        rise
+        Some(rise)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use procagent_core::snapshot::Reason;
 
     #[test]
     fn definitions_are_sound_and_differ_from_those_of_collectors() {
@@ -345,10 +370,18 @@ mod tests {
     #[test]
     fn unattributed_is_a_high_water_mark() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.step(Ns(1000), Ns(0)), Ns(0));
-        assert_eq!(ledger.step(Ns(1100), Ns(70)), Ns(30));
-        assert_eq!(ledger.step(Ns(1200), Ns(120)), Ns(0), "10 are open, 30 were");
-        assert_eq!(ledger.step(Ns(1300), Ns(60)), Ns(20), "50 are open");
+        assert_eq!(ledger.step(Some(Ns(1000)), Ns(0)), Some(Ns(0)));
+        assert_eq!(ledger.step(Some(Ns(1100)), Ns(70)), Some(Ns(30)));
+        assert_eq!(ledger.step(Some(Ns(1200)), Ns(120)), Some(Ns(0)), "10 are open, 30 were");
+        assert_eq!(ledger.step(Some(Ns(1300)), Ns(60)), Some(Ns(20)), "50 are open");
+    }
+
+    #[test]
+    fn what_is_credited_while_the_host_cannot_be_read_stays_credited() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.step(Some(Ns(1000)), Ns(0)), Some(Ns(0)));
+        assert_eq!(ledger.step(None, Ns(500)), None);
+        assert_eq!(ledger.step(Some(Ns(1600)), Ns(100)), Some(Ns(0)));
     }
 
     #[test]

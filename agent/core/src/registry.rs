@@ -119,6 +119,8 @@ struct Series {
 struct PluginState {
     name: &'static str,
     commits: u64,
+    /// Its series do not count against the limit.
+    exempt: bool,
 }
 
 /// All series. Bounded by `limit`; what finds no room is refused and counted by metric.
@@ -130,6 +132,8 @@ pub struct Registry {
     hasher: RandomState,
     plugins: Vec<PluginState>,
     limit: usize,
+    /// Series that count against the limit.
+    counted: usize,
     refused: BTreeMap<&'static str, u64>,
     /// All living series in the order of the page; new ones at the end until the next freeze.
     order: Vec<usize>,
@@ -148,11 +152,19 @@ impl Registry {
             hasher: RandomState::new(),
             plugins: Vec::new(),
             limit,
+            counted: 0,
             refused: BTreeMap::new(),
             order: Vec::new(),
             ordered: false,
             renamed: 0,
         }
+    }
+
+    /// Series of this plugin do not count against the limit: those that tell how the limit fares must not be
+    /// refused by it. Call it before the plugin's first commit.
+    pub fn exempt(&mut self, name: &'static str) {
+        let plugin = self.plugin(name);
+        self.plugins[plugin].exempt = true;
     }
 
     /// Changes the bound. Series above a lower one stay until they end; new ones find no room until then.
@@ -201,7 +213,7 @@ impl Registry {
         if let Some(index) = self.plugins.iter().position(|plugin| plugin.name == name) {
             return index;
         }
-        self.plugins.push(PluginState { name, commits: 0 });
+        self.plugins.push(PluginState { name, commits: 0, exempt: false });
         self.plugins.len() - 1
     }
 
@@ -217,10 +229,12 @@ impl Registry {
         if let Some(slot) = found {
             return Some(*slot);
         }
-        if self.index.len() >= self.limit {
+        let counts = !self.plugins[plugin].exempt;
+        if counts && self.counted >= self.limit {
             *self.refused.entry(sample.desc.name).or_default() += 1;
             return None;
         }
+        self.counted += usize::from(counts);
         let series = Series {
             desc: sample.desc,
             group: sample.group,
@@ -254,6 +268,7 @@ impl Registry {
         for slot in 0..self.series.len() {
             let Some(series) = self.series[slot].as_ref().filter(|series| !keep(series)) else { continue };
             let hash = self.hash(series.desc, series.group, series.values.iter().map(|value| &**value));
+            self.counted -= usize::from(!self.plugins[series.plugin].exempt);
             if let Ok(entry) = self.index.find_entry(hash, |other| *other == slot) {
                 entry.remove();
             }
@@ -265,14 +280,14 @@ impl Registry {
         }
     }
 
-    /// How many series there are.
+    /// How many series count against the limit.
     pub fn len(&self) -> usize {
-        self.index.len()
+        self.counted
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
+        self.counted == 0
     }
 
     /// How many samples found no room, by metric.

@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, for people.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// One fault: where it is, under which key, what it is. Exit code 2.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,9 +46,9 @@ impl fmt::Display for ConfigError {
             write!(f, ":{line}:{column}")?;
         }
         if !self.key.is_empty() {
-            write!(f, ": {}", self.key)?;
+            write!(f, ": {}", Printable(&self.key))?;
         }
-        write!(f, ": {}", self.message)?;
+        write!(f, ": {}", Printable(&self.message))?;
         if !self.snippet.is_empty() {
             write!(f, "\n{}", self.snippet.trim_end())?;
         }
@@ -57,3 +57,15 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+/// Text that may hold words of a file: control characters, which could colour a terminal or forge lines of a log,
+/// are shown as escapes.
+struct Printable<'a>(&'a str);
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|c| {
+            if c.is_control() { write!(f, "{}", c.escape_default()) } else { f.write_char(c) }
+        })
+    }
+}
