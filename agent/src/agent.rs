@@ -36,6 +36,7 @@ use procagent_core::registry::Families;
 use procagent_core::snapshot::{Snapshot, Source};
 use procagent_sources::procfs::{self, OpenError, Procfs};
 use questions::Asker;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use scanning::{Counts, Pace};
 use std::fmt;
 use std::io;
@@ -90,6 +91,7 @@ impl std::error::Error for AgentError {}
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(loaded: Loaded, origin: Origin, log: LogLevel) -> Result<(), AgentError> {
+    raise_descriptor_limit(loaded.config.host.descriptors);
     let (source, judge) = prepare(&loaded.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -99,6 +101,29 @@ pub fn run(loaded: Loaded, origin: Origin, log: LogLevel) -> Result<(), AgentErr
     // A file that hangs while it is looked at must not hold up the end.
     runtime.shutdown_background();
     ended
+}
+
+/// Descriptors for all but kept files of /proc: connections, readers, the log.
+const OTHER_DESCRIPTORS: u64 = 512;
+
+/// Raises the soft limit on open files to what `host.descriptors` takes, as far as the hard one allows. Most shells
+/// and units start programs with 1,024 (getrlimit(2)).
+fn raise_descriptor_limit(descriptors: usize) {
+    let wanted = (descriptors as u64).saturating_add(OTHER_DESCRIPTORS);
+    let limit = getrlimit(Resource::Nofile);
+    let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
+    if soft < wanted {
+        let raised = Rlimit { current: Some(wanted.min(hard)), maximum: limit.maximum };
+        if let Err(error) = setrlimit(Resource::Nofile, raised) {
+            tracing::warn!("cannot raise the limit on open files from {soft} to {wanted}: {error}");
+        }
+    }
+    if hard < wanted {
+        tracing::warn!(
+            "host.descriptors is {descriptors}, but at most {hard} files may be open; the rest is opened anew in each \
+             scan, which costs more CPU. Raise the hard limit (LimitNOFILE= of systemd, ulimit -Hn)"
+        );
+    }
 }
 
 /// Scans once and returns the page.
@@ -182,6 +207,10 @@ async fn serve(
     let (fatal, mut failed) = watch::channel(None);
     let last_tick = Arc::new(AtomicU64::new(started.mono.0));
     let health = Health::new(Arc::clone(&last_tick), config.interval.into(), clock::now);
+    tracing::info!(
+        "reading processes from {}/proc by the source procfs",
+        config.host.root.display().to_string().trim_end_matches('/')
+    );
     if let Some(prometheus) = config.outputs.prometheus.on() {
         let refused = |error| AgentError::Listen(prometheus.listen, error);
         let listener = http::bind(prometheus.listen).map_err(refused)?;

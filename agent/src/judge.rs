@@ -384,6 +384,16 @@ mod tests {
     }
 
     #[test]
+    fn the_agents_own_series_are_there_however_small_the_limit() {
+        let mut judge = judge(|| Ok(()), || at(0));
+        judge.registry.set_limit(1);
+        assert_eq!(tick(&mut judge, 5), (None, Some(1), Some(1)));
+        let families = judge.tick(&snapshot(10, []), ScanCounts::default());
+        assert_eq!(value(&families, "procagent.series", &[]), Some(1));
+        assert_eq!(value(&families, "procagent.series.refused", &[("metric", "test.steady")]), Some(2));
+    }
+
+    #[test]
     fn reads_only_what_someone_needs() {
         let judge = judge(|| Ok(()), || at(0));
         assert!(judge.needs().contain(Needs::IO | Needs::HOST));

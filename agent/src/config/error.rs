@@ -69,3 +69,15 @@ impl fmt::Display for Printable<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_a_file_cannot_forge_lines_or_colours() {
+        let mut error = ConfigError::whole("a.yaml", "unknown key \u{1b}[31m");
+        error.key = "x\nprocagent: all is well".into();
+        assert_eq!(error.to_string(), "a.yaml: x\\nprocagent: all is well: unknown key \\u{1b}[31m");
+    }
+}
