@@ -15,10 +15,12 @@
 //! | [`scanning`] | the scan thread |
 //! | [`judging`] | the judge thread and what it is sent |
 //! | [`questions`] | questions to the judge, with a deadline |
+//! | [`source`] | opens the source that the configuration names |
 
 pub mod judging;
 pub mod questions;
 pub mod scanning;
+pub mod source;
 
 use crate::clock;
 use crate::config::{Config, Loaded};
@@ -34,10 +36,10 @@ use procagent_core::Error;
 use procagent_core::plugin::Collector;
 use procagent_core::registry::Families;
 use procagent_core::snapshot::{Snapshot, Source};
-use procagent_sources::procfs::{self, OpenError, Procfs};
 use questions::Asker;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use scanning::{Counts, Pace};
+use source::Opened;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -52,7 +54,7 @@ use tokio::sync::watch;
 #[derive(Debug)]
 pub enum AgentError {
     /// The host cannot be read.
-    Source(OpenError),
+    Source(Error),
     /// The first scan failed.
     Scan(Error),
     /// The address of /metrics cannot be had.
@@ -130,12 +132,12 @@ fn raise_descriptor_limit(descriptors: usize) {
 pub fn once(config: &Config) -> Result<Families, AgentError> {
     let (mut source, mut judge) = prepare(config)?;
     let mut snapshot = Snapshot::default();
-    scan_into(&mut source, &mut judge, &mut snapshot)
+    scan_into(&mut *source, &mut judge, &mut snapshot)
 }
 
 /// One scan, judged.
 pub fn scan_into(
-    source: &mut Procfs,
+    source: &mut dyn Source,
     judge: &mut Judge,
     snapshot: &mut Snapshot,
 ) -> Result<Families, AgentError> {
@@ -144,14 +146,8 @@ pub fn scan_into(
 }
 
 /// A source and a judge as the configuration wants them.
-pub fn prepare(config: &Config) -> Result<(Procfs, Judge), AgentError> {
-    let settings = procfs::Settings {
-        root: config.host.root.clone(),
-        descriptors: config.host.descriptors,
-        ..procfs::Settings::default()
-    };
-    let ticks_per_second = settings.ticks_per_second;
-    let source = Procfs::open(settings).map_err(AgentError::Source)?;
+pub fn prepare(config: &Config) -> Result<(Box<dyn Source>, Judge), AgentError> {
+    let Opened { source, ticks_per_second } = source::open(config).map_err(AgentError::Source)?;
     let build = |(name, build): (_, fn(&Settings) -> _)| Some((name, build(&config.collectors)?));
     let collectors = procagent_collectors::ALL.iter().map(|plugin| (plugin.name, plugin.build));
     let collectors = collectors.filter_map(build).collect();
@@ -196,7 +192,7 @@ async fn serve(
     config: Config,
     origin: Origin,
     log: LogLevel,
-    source: Procfs,
+    source: Box<dyn Source>,
     judge: Judge,
 ) -> Result<(), AgentError> {
     let mut terminate = handler(SignalKind::terminate(), "handle SIGTERM")?;
@@ -271,7 +267,7 @@ fn handler(kind: SignalKind, what: &'static str) -> Result<Signal, AgentError> {
 /// Starts the two threads that turn scans into families. They end with the process: a read that hangs in the
 /// kernel cannot be cancelled, and nothing they hold has to be flushed.
 fn start_threads(
-    mut source: Procfs,
+    mut source: Box<dyn Source>,
     judge: Judge,
     messages: SyncSender<Message>,
     queue: Receiver<Message>,
@@ -284,7 +280,7 @@ fn start_threads(
     let (pace, counts) = (Arc::clone(&shared.pace), Arc::clone(&shared.counts));
     thread::Builder::new()
         .name("scan".into())
-        .spawn(move || scanning::scan_loop(&mut source, &pace, &free_out, &messages, &counts))
+        .spawn(move || scanning::scan_loop(&mut *source, &pace, &free_out, &messages, &counts))
         .map_err(|error| AgentError::System("start the scan thread", error))?;
     thread::Builder::new()
         .name("judge".into())

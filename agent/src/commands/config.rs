@@ -46,11 +46,11 @@ struct Trial {
 fn trial(config: &Config) -> Result<Trial, Failure> {
     let (mut source, mut judge) = agent::prepare(config)?;
     let mut snapshot = Snapshot::default();
-    agent::scan_into(&mut source, &mut judge, &mut snapshot)?;
+    agent::scan_into(&mut *source, &mut judge, &mut snapshot)?;
     std::thread::sleep(PAUSE.min(config.interval));
     // The second one is as all others will be: it knows what it looks at.
     let before = clock::cpu_time();
-    agent::scan_into(&mut source, &mut judge, &mut snapshot)?;
+    agent::scan_into(&mut *source, &mut judge, &mut snapshot)?;
     let cost = clock::cpu_time().since(before);
     Ok(Trial { standing: judge.standing(), refused: judge.refused(), cost })
 }

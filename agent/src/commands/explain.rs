@@ -63,7 +63,7 @@ fn unanswered(socket: &Path, error: &AskError) -> Failure {
 
 fn scan(config: &Config, pid: u32) -> Result<Explanation, Failure> {
     let (mut source, mut judge) = agent::prepare(config)?;
-    agent::scan_into(&mut source, &mut judge, &mut Snapshot::default())?;
+    agent::scan_into(&mut *source, &mut judge, &mut Snapshot::default())?;
     let Some(mut explanation) = judge.explain(Pid(pid)) else {
         return Err(Failure::Unanswered(format!("there is no process {pid} that can be seen from here")));
     };

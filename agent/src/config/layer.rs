@@ -229,7 +229,13 @@ fn source<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SourceCho
     text(deserializer, |text| match text {
         "auto" => Ok(SourceChoice::Auto),
         "procfs" => Ok(SourceChoice::Procfs),
-        "ebpf" | "portable" => Err(format!("this build has no source `{text}`: write auto or procfs")),
+        "portable" if cfg!(feature = "portable") => Ok(SourceChoice::Portable),
+        "portable" => {
+            Err("this build has no source `portable`: write auto or procfs, or take a build that was \
+                           made with `cargo build --features portable`"
+                .to_owned())
+        }
+        "ebpf" => Err(format!("this build has no source `{text}`: write auto or procfs")),
         _ => Err(format!("`{}` is unknown: write auto or procfs", shorten(text))),
     })
 }

@@ -63,6 +63,8 @@ pub enum SourceChoice {
     Auto,
     /// `/proc`.
     Procfs,
+    /// The crate `sysinfo`, in builds with the feature `portable`.
+    Portable,
 }
 
 /// The host.

@@ -4,6 +4,7 @@
 //! | module | source |
 //! |---|---|
 //! | [`procfs`] | files of `<host.root>/proc`, on any Linux, without privilege |
+//! | [`portable`] | what the crate `sysinfo` knows, on macOS, Windows and Linux (feature `portable`) |
 //!
 //! ```text
 //! procfs/  mod      Procfs: one scan, top-down
@@ -26,6 +27,12 @@
 // this to `deny` and say why at each place.
 #![forbid(unsafe_code)]
 
+#[cfg(feature = "portable")]
+pub mod portable;
+#[cfg(target_os = "linux")]
 pub mod procfs;
 
+#[cfg(feature = "portable")]
+pub use portable::Portable;
+#[cfg(target_os = "linux")]
 pub use procfs::{OpenError, Procfs, Settings};

@@ -20,7 +20,7 @@ pub fn examine(loaded: &Loaded) -> Result<Report, Failure> {
     let config = &loaded.config;
     let root = &config.host.root;
     let proc = root.join("proc");
-    let probe = Arc::new(Probe::open(root).map_err(AgentError::Source)?);
+    let probe = Arc::new(Probe::open(root).map_err(|error| AgentError::Source(error.into()))?);
     let failed = |what: &'static str| move |error| AgentError::System(what, error);
     let pids = probe.pids().map_err(failed("list the processes of /proc"))?;
     let survey = survey(&probe, &pids).map_err(failed("start a thread"))?;
@@ -113,8 +113,12 @@ fn agent(config: &Config, loaded: &Loaded) -> Agent {
     let source_why = match config.source {
         SourceChoice::Auto => "source: auto takes the best that works; this version has no other",
         SourceChoice::Procfs => "source: procfs",
+        SourceChoice::Portable => {
+            "source: portable; what follows is of /proc, which it does not use by itself"
+        }
     };
-    Agent { config: loaded.file.clone(), source: "procfs", source_why }
+    let source = if config.source == SourceChoice::Portable { "portable" } else { "procfs" };
+    Agent { config: loaded.file.clone(), source, source_why }
 }
 
 fn descriptors(config: &Config) -> Descriptors {
