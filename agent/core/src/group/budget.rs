@@ -44,6 +44,30 @@ impl Group {
     }
 }
 
+/// Who stands where, before places are given.
+#[derive(Default)]
+struct Standing {
+    /// Groups that have a place.
+    own: usize,
+    /// The score of the smallest that may lose it.
+    smallest: f64,
+    waiting: bool,
+    fixed_waiting: bool,
+    /// One of those that wait has deserved a place lately.
+    hopeful: bool,
+    /// The score of the largest that waits.
+    largest: f64,
+}
+
+impl Standing {
+    /// Mostly nothing has: then there is no need to put all in order.
+    fn needs_change(&self, limit: usize) -> bool {
+        let free = self.own < limit && self.waiting;
+        let deserves = self.largest > self.smallest * MARGIN;
+        self.own > limit || free || self.fixed_waiting || self.hopeful || deserves
+    }
+}
+
 impl Tracked {
     /// Averages the share of the host's CPU time that each group used, plus its share of memory. `elapsed` is `None` on
     /// the first tick. What the host has is replaced by what all groups use where it is not known.
@@ -65,23 +89,39 @@ impl Tracked {
 
     /// Gives at most `limit` groups a place. `ended` gets those that lose theirs.
     pub fn share_out(&mut self, limit: usize, forget: Ns, now: Ns, ended: &mut Vec<GroupId>) {
-        let competes = |group: &Group| group.kind != Kind::Other;
-        let own = self.iter().filter(|(_, group)| competes(group) && group.own).count();
-        let waiting = self.iter().any(|(_, group)| !group.own && group.wants_place());
-        if waiting || own > limit {
+        let standing = self.standing();
+        if standing.needs_change(limit) {
             let mut order = std::mem::take(&mut self.order);
             order.clear();
-            let all = self.iter().filter(|(_, group)| competes(group) && group.wants_place());
+            let all = self.iter().filter(|(_, group)| group.kind != Kind::Other && group.wants_place());
             order.extend(all.map(|(id, _)| id));
             order.sort_unstable_by(|a, b| match (self.get(*a), self.get(*b)) {
                 (Some(a), Some(b)) => a.rank(b),
                 _ => Ordering::Equal,
             });
-            self.fill(&order, own, limit, ended);
+            self.fill(&order, standing.own, limit, ended);
             self.exchange(&order, ended);
             self.order = order;
         }
         self.count_folded(forget, now, ended);
+    }
+
+    fn standing(&self) -> Standing {
+        let mut standing = Standing { smallest: f64::INFINITY, ..Standing::default() };
+        for (_, group) in self.iter().filter(|(_, group)| group.kind != Kind::Other) {
+            if group.own {
+                standing.own += 1;
+                if !group.is_fixed() {
+                    standing.smallest = standing.smallest.min(group.score);
+                }
+            } else if group.wants_place() {
+                standing.waiting = true;
+                standing.fixed_waiting |= group.is_fixed();
+                standing.largest = standing.largest.max(group.score);
+                standing.hopeful |= group.deserved > 0;
+            }
+        }
+        standing
     }
 
     /// Fills free places and clears those that are too many; what is fixed takes its place at once.
@@ -123,6 +163,8 @@ impl Tracked {
             };
             let smallest = self.smallest(&order[..from]);
             let victim = smallest.filter(|at| self.get(order[*at]).is_some_and(|v| score > v.score * MARGIN));
+            // The next one need not look further down than this.
+            from = smallest.map_or(from, |at| at + 1);
             let due = victim.filter(|_| deserved + 1 >= TICKS);
             if let Some(at) = due {
                 self.get_mut(order[at]).into_iter().for_each(Group::fold);
