@@ -116,6 +116,10 @@ pub(super) fn script_name<'a>(
 ) -> Option<&'a [u8]> {
     let program = exe_name.or_else(|| argv.args().next().map(base_name))?;
     let (argument, by_option) = interpreter(program)?.runs(argv)?;
+    // An open descriptor, as of `bash <(...)`, has a number and no name.
+    if argument.starts_with(b"/dev/fd/") || argument.starts_with(b"/proc/self/fd/") {
+        return None;
+    }
     let script = Some(base_name(argument)).filter(|name| !name.is_empty())?;
     let sure = &script[..script.len().min(COMM_MAX)] == comm;
     (sure || by_option || interpreter(comm).is_some()).then_some(script)
@@ -226,6 +230,7 @@ mod tests {
             ("bash -lc /x/y", None),
             ("sh -ec ls", None),
             ("sh -s x", None),
+            ("bash /dev/fd/63", None),
             ("sh -- -odd.sh", Some("-odd.sh")),
             ("nothing -x a.py", None),
         ] {
