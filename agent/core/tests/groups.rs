@@ -125,6 +125,14 @@ impl Scene {
         self.tick(scan);
     }
 
+    /// What the program of this process is is told again, and of no other.
+    fn scan_telling(&mut self, pid: u32, all: &[Made]) {
+        self.second += 5;
+        let mut scan = snapshot(self.second, all.iter().map(|made| (made.reading.clone(), made.name)));
+        scan.details.retain(|details| details.id.pid == Pid(pid));
+        self.tick(scan);
+    }
+
     fn tick(&mut self, mut scan: Snapshot) {
         scan.users = Arc::clone(&self.users);
         self.page = self.bench.tick(&mut Summing, &scan);
@@ -208,7 +216,7 @@ const ID: &str = "3f1c0a5e9b7d2468ace013579bdf02468ace013579bdf02468ace013579bdf
 const DOCKER: &str = "/docker/3f1c0a5e9b7d2468ace013579bdf02468ace013579bdf02468ace013579bdf02";
 const SSH: &str = "/system.slice/ssh.service";
 
-/// CHECKLIST B1.
+/// B1 of tests/ROWS.md.
 #[test]
 fn all_conditions_must_hold_and_the_first_rule_wins() {
     let java = Conditions {
@@ -261,7 +269,7 @@ fn a_capture_is_taken_from_the_pattern_that_sets_it() {
     assert_eq!([scene.group(10), scene.group(11), scene.group(12)], ["x", "y", "run"]);
 }
 
-/// CHECKLIST B1: `db` is not `dbd`, names longer than the kernel's 15 bytes match, scripts do, and nothing that only
+/// B1 of tests/ROWS.md: `db` is not `dbd`, names longer than the kernel's 15 bytes match, scripts do, and nothing that only
 /// mentions a daemon does.
 #[test]
 fn wm_exact_match() {
@@ -351,9 +359,9 @@ fn descendants_move_with_an_exec_of_their_ancestor() {
     scene.scan(&[below.to_vec(), vec![made(10, 1, "sh")]].concat());
     assert_eq!([scene.group(11), scene.group(12)], ["helper", "worker"]);
     let all = |name| [below.to_vec(), vec![made(10, 1, name)]].concat();
-    scene.scan(&all("postgres"));
+    scene.scan_telling(10, &all("postgres"));
     assert_eq!([scene.group(11), scene.group(12)], ["db", "db"]);
-    scene.scan(&all("sh"));
+    scene.scan_telling(10, &all("sh"));
     assert_eq!([scene.group(11), scene.group(12)], ["helper", "worker"]);
 }
 
@@ -463,6 +471,20 @@ fn a_folded_group_comes_back_from_0_after_three_ticks() {
     assert_eq!(scene.cpu(OTHER), Some(b - 2 * second));
 }
 
+/// A folded group that is larger by less than a quarter stays where it is, however long it is so.
+#[test]
+fn neighbours_in_size_do_not_take_turns() {
+    let mut scene = scene(limited(1));
+    let all = |b: u64| [made(10, 1, "a").memory(100 << 20), made(11, 1, "b").memory(b << 20)];
+    scene.scan(&all(90));
+    for tick in 0..1000 {
+        scene.scan_quietly(&all(120));
+        assert_eq!(scene.group(10), "a", "{tick}");
+    }
+    (0..1000).for_each(|_| scene.scan_quietly(&all(130)));
+    assert_eq!([scene.group(10).as_str(), &scene.group(11)], ["other", "b"]);
+}
+
 #[test]
 fn expected_groups_and_the_kernel_are_not_folded() {
     let mut settings = with_rules(&[expected("tiny")]);
@@ -500,7 +522,7 @@ fn an_idle_crowd_above_the_limit_does_not_take_turns() {
     assert_eq!(scene.bench.groups.turned_away(), 0);
 }
 
-/// CHECKLIST B5: absent, it has zeros; after its patience it has failed; it comes, and has not.
+/// B5 of tests/ROWS.md: absent, it has zeros; after its patience it has failed; it comes, and has not.
 #[test]
 fn an_expected_group_is_waited_for() {
     let mut settings = with_rules(&[expected("db")]);
@@ -604,6 +626,29 @@ fn an_expected_group_takes_the_labels_of_who_comes() {
 }
 
 #[test]
+fn a_renamed_group_goes_to_its_place_on_the_page() {
+    let mut settings = with_rules(&[expected("db")]);
+    settings.labels = vec![Label::User];
+    let mut scene = scene(settings);
+    let (web, app) = (made(11, 1, "db").user(101), made(12, 1, "db").user(100));
+    scene.scan(std::slice::from_ref(&web));
+    scene.scan(&[web, app.clone()]);
+    scene.scan(&[app]);
+    (0..2).for_each(|_| scene.scan(&[]));
+    let users = |scene: &Scene| -> Vec<String> {
+        let labels = scene.page.families[0].points.iter().filter_map(|point| point.group.clone());
+        labels.filter_map(|labels| Some(labels.0.get(1)?.1.to_string())).collect()
+    };
+    assert_eq!(users(&scene), ["app", "web"]);
+    scene.scan(&[made(13, 1, "db").user(7777).start(104_000)]);
+    assert_eq!(users(&scene), ["7777", "web"]);
+    (0..2).for_each(|_| scene.scan(&[]));
+    scene.users = Arc::new(Users::parse(b"zed:x:55:55::/:\n"));
+    scene.scan(&[made(14, 1, "db").user(55).start(106_000)]);
+    assert_eq!(users(&scene), ["web", "zed"]);
+}
+
+#[test]
 fn a_reload_keeps_what_stays_and_ends_what_vanishes() {
     let mut scene = scene(with_rules(&[by_name("x", &["a", "b"])]));
     let all = |cpu: u64| [made(10, 1, "a").cpu(cpu), made(11, 1, "b").cpu(cpu), made(12, 1, "c").cpu(cpu)];
@@ -615,11 +660,29 @@ fn a_reload_keeps_what_stays_and_ends_what_vanishes() {
     scene.scan_quietly(&all(110));
     assert_eq!((scene.cpu("x"), scene.cpu("b"), scene.cpu("c")), (Some(210), Some(10), Some(110)));
     assert_eq!((scene.cpu("db"), scene.start("c")), (Some(0), start));
+    scene.reload(with_rules(&[by_name("y", &["a"]), by_name("b", &["b"])]));
+    scene.scan_quietly(&all(110));
+    assert_eq!((scene.cpu("x"), scene.cpu("db")), (None, None), "nobody is called so any more");
+    assert_eq!((scene.cpu("y"), scene.cpu("b")), (Some(0), Some(10)));
     scene.reload(Settings { labels: vec![Label::User], ..Settings::default() });
     scene.scan_quietly(&all(115));
     assert_eq!((scene.cpu("x"), scene.cpu("db")), (None, None));
     assert_eq!((scene.cpu("a"), scene.cpu("c")), (Some(5), Some(5)), "another key has another counter");
     assert!(scene.start("c") > start);
+}
+
+/// The new rules may make it again.
+#[test]
+fn a_reload_keeps_a_group_without_members_for_its_time() {
+    let mut scene = scene(Settings::default());
+    let a = |pid, cpu| made(pid, 1, "a").start(100_000).cpu(cpu);
+    scene.scan(&[a(10, 0)]);
+    scene.scan(&[a(10, 30)]);
+    (0..2).for_each(|_| scene.scan(&[]));
+    scene.reload(with_rules(&[by_name("a", &["a"])]));
+    scene.scan(&[]);
+    scene.scan(&[a(11, 0).start(103_000).cpu(4)]);
+    assert_eq!(scene.cpu("a"), Some(34));
 }
 
 #[test]
