@@ -72,8 +72,12 @@ static TURNED_AWAY: Counter<0> = Counter::per_host(
     &[],
     "Processes that went to the group other unweighed because far more groups than groups.limit were there",
 );
-static SERIES: Gauge<0> =
-    Gauge::per_host("procagent.series", Unit::Count("series"), &[], "Series that count against outputs.series_limit: all but the agent's own");
+static SERIES: Gauge<0> = Gauge::per_host(
+    "procagent.series",
+    Unit::Count("series"),
+    &[],
+    "Series that count against outputs.series_limit: all but the agent's own",
+);
 static SERIES_REFUSED: Counter<1> = Counter::per_host(
     "procagent.series.refused",
     Unit::Count("sample"),
@@ -287,9 +291,8 @@ impl Own {
             out.set_host(&OWN_MEMORY, [], agent.resident_memory);
             out.set_host(&OWN_DESCRIPTORS, [], agent.descriptors);
             // Said once: two readings of two clocks differ by some nanoseconds, and a clock may be set.
-            let started = *self.started.get_or_insert_with(|| {
-                tick.now.wall.since(tick.now.boot.since(agent.started))
-            });
+            let started =
+                *self.started.get_or_insert_with(|| tick.now.wall.since(tick.now.boot.since(agent.started)));
             out.set_host(&OWN_START, [], started.0);
         }
     }
@@ -297,7 +300,8 @@ impl Own {
     /// One line in the log, not one a process; the metrics and `procagent doctor` have the details.
     fn tell_denied(&mut self, errors: &FieldErrors) {
         let denied = errors.iter().filter(|(_, reason, count)| *reason == Reason::Denied && *count > 0);
-        let fields: Vec<_> = denied.map(|(field, _, count)| format!("{} of {count}", field.as_str())).collect();
+        let fields: Vec<_> =
+            denied.map(|(field, _, count)| format!("{} of {count}", field.as_str())).collect();
         if !self.told_denied && !fields.is_empty() {
             tracing::warn!(
                 "denied by the kernel: {} processes; these values are absent and counted, `procagent doctor` says what would help",

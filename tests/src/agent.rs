@@ -3,6 +3,7 @@
 use crate::http::{self, Answer};
 use crate::page::Page;
 use crate::system::{self, Program, command, wait_for};
+use procagent::control::client::{self, AskError};
 use rustix::process::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
@@ -73,13 +74,14 @@ impl Agent {
         let port = system::free_port();
         let directory = TempDir::new().expect("a temporary folder");
         let file = directory.path().join("agent.yaml");
-        system::write(
-            &file,
-            format!("{config}\noutputs: {{ prometheus: {{ listen: \"127.0.0.1:{port}\" }} }}\n"),
-        );
-        // Whoever the agent runs as has to read it.
-        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        std::fs::set_permissions(directory.path(), mode).expect("the folder is ours");
+        system::write(&file, with_port(config, port));
+        // Whoever the agent runs as has to read it, and to make its control socket.
+        let run = directory.path().join("run");
+        std::fs::create_dir(&run).expect("the folder is new");
+        for (folder, mode) in [(directory.path(), 0o755), (&run, 0o777)] {
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(folder, mode).expect("the folder is ours");
+        }
         let log = std::fs::File::create(directory.path().join("log")).expect("a log");
 
         let mut line = match prefix {
@@ -91,7 +93,7 @@ impl Agent {
                 line
             }
         };
-        line.arg("--config").arg(&file).stdout(Stdio::null()).stderr(log);
+        line.arg("--config").arg(&file).env("RUNTIME_DIRECTORY", &run).stdout(Stdio::null()).stderr(log);
         Agent { program: Program::start(&mut line), port, directory }
     }
 
@@ -109,6 +111,31 @@ impl Agent {
         system::try_read(format!("/proc/{}/stat", self.pid())).is_some_and(|stat| {
             stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with('Z'))
         })
+    }
+
+    /// The folder of its configuration.
+    pub fn folder(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Its configuration's file.
+    pub fn config_file(&self) -> PathBuf {
+        self.folder().join("agent.yaml")
+    }
+
+    /// `config` with what the agent was started with besides.
+    pub fn with_port(&self, config: &str) -> String {
+        with_port(config, self.port)
+    }
+
+    /// Its control socket.
+    pub fn control(&self) -> PathBuf {
+        self.folder().join("run/control.sock")
+    }
+
+    /// GET from its control socket.
+    pub fn ask(&self, path: &str) -> Result<String, AskError> {
+        client::get(&self.control(), path)
     }
 
     /// Its number.
@@ -164,6 +191,10 @@ impl Agent {
     pub fn resident_kib(&self) -> u64 {
         status_field(self.pid(), "VmRSS:")
     }
+}
+
+fn with_port(config: &str, port: u16) -> String {
+    format!("{config}\noutputs: {{ prometheus: {{ listen: \"127.0.0.1:{port}\" }} }}\n")
 }
 
 /// A numeric field of /proc/PID/status.

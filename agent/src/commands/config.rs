@@ -1,9 +1,10 @@
 //! `procagent config init` and `procagent config check`.
 
 use super::{Failure, print};
+use crate::agent::{self, AgentError};
+use crate::clock;
 use crate::config::{Config, Request, Variables, load};
 use crate::judge::Standing;
-use crate::{agent, clock};
 use procagent_core::duration;
 use procagent_core::snapshot::Snapshot;
 use procagent_core::time::Ns;
@@ -22,7 +23,7 @@ pub fn init() -> Result<(), Failure> {
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Says `ok` and what the configuration amounts to, or what is wrong with it. Scans the host twice to say what it
-/// makes of this host, unless `no_scan`.
+/// makes of this host, unless `no_scan` or the host cannot be read.
 pub fn check(file: PathBuf, no_scan: bool) -> Result<(), Failure> {
     let request = Request { file: Some(file), ..Request::default() };
     let config = load(request, &Variables::of_this_process())?.config;
@@ -30,8 +31,11 @@ pub fn check(file: PathBuf, no_scan: bool) -> Result<(), Failure> {
     if no_scan {
         return Ok(());
     }
-    let trial = trial(&config)?;
-    print(&trial_text(&config, &trial))
+    match trial(&config) {
+        Ok(trial) => print(&trial_text(&config, &trial)),
+        // It may be meant for another host.
+        Err(error) => print(&format!("not tried out on this host: {error}\n")),
+    }
 }
 
 /// What a configuration makes of a host.
@@ -43,7 +47,7 @@ struct Trial {
     cost: Ns,
 }
 
-fn trial(config: &Config) -> Result<Trial, Failure> {
+fn trial(config: &Config) -> Result<Trial, AgentError> {
     let (mut source, mut judge) = agent::prepare(config)?;
     let mut snapshot = Snapshot::default();
     agent::scan_into(&mut *source, &mut judge, &mut snapshot)?;

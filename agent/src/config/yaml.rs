@@ -70,6 +70,9 @@ fn message(error: &Error) -> String {
         Error::Unexpected { expected: "mapping start", .. } => {
             "expected keys and values, as in `key: value`".to_owned()
         }
+        Error::Unexpected { expected: "sequence start", .. } => {
+            "expected a list: `[a, b]`, or a line with `- ` for each entry".to_owned()
+        }
         Error::Unexpected { expected: "string scalar", .. }
         | Error::ExternallyTaggedEnumExpectedScalarOrMapping { .. } => "expected one value here".to_owned(),
         Error::MergeKeyNotAllowed { .. } => "`<<` is not supported: write the keys out".to_owned(),

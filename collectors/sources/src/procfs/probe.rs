@@ -10,21 +10,34 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The number of the initial pid namespace's inode (PROC_PID_INIT_INO, include/uapi/linux/nsfs.h).
 const INITIAL_PID_NAMESPACE: &[u8] = b"pid:[4026531836]";
 
 /// Files of a process, in the order of [`ProcessProbe::files`].
-pub const PROCESS_FILES: [&str; 10] =
-    ["stat", "statm", "status", "io", "fd", "limits", "exe", "cmdline", "cgroup", "smaps_rollup"];
+pub const PROCESS_FILES: [&str; 12] = [
+    "stat",
+    "statm",
+    "status",
+    "io",
+    "fd",
+    "limits",
+    "exe",
+    "cmdline",
+    "cgroup",
+    "schedstat",
+    "task",
+    "smaps_rollup",
+];
 
 /// Files of the host, in the order of [`Probe::host`].
-pub const HOST_FILES: [&str; 2] = ["stat", "meminfo"];
+pub const HOST_FILES: [&str; 3] = ["stat", "meminfo", "passwd"];
 
 /// An open /proc.
 #[derive(Debug)]
 pub struct Probe {
+    root: PathBuf,
     proc: ProcDir,
 }
 
@@ -56,7 +69,7 @@ impl Probe {
     pub fn open(root: &Path) -> Result<Probe, OpenError> {
         let folder = root.join("proc");
         let proc = ProcDir::open(&folder).map_err(|errno| OpenError::new(folder, errno.into()))?;
-        Ok(Probe { proc })
+        Ok(Probe { root: root.to_owned(), proc })
     }
 
     /// All processes, those not that the mount hides.
@@ -70,7 +83,7 @@ impl Probe {
     /// Tries every file of the host; one entry for each of [`HOST_FILES`].
     pub fn host(&self) -> [io::Result<()>; HOST_FILES.len()] {
         let read = |path: &CStr| Ok(self.proc.read_host_file(path, &mut Vec::new())?);
-        [read(c"stat"), read(c"meminfo")]
+        [read(c"stat"), read(c"meminfo"), read_passwd(&self.root).map(drop).map_err(io::Error::from)]
     }
 
     /// Tries every file of a process. `None` for one that has ended, for a zombie and for a thread of the kernel,
@@ -96,6 +109,8 @@ impl Probe {
             self.link(pid),
             read("cmdline"),
             read("cgroup"),
+            read("schedstat"),
+            self.proc.open_file(PidPath::new(pid, "task").as_c_str()).map(drop),
             // Opening checks the permission (smaps_rollup_open, fs/proc/task_mmu.c); reading would halt the process.
             self.proc.open_file(PidPath::new(pid, "smaps_rollup").as_c_str()).map(drop),
         ];
@@ -147,14 +162,18 @@ impl Probe {
     }
 }
 
-/// The names of users by `<root>/etc/passwd`, of which no more than the first MiB is read.
+/// The names of users by `<root>/etc/passwd`, of which no more than the first MiB is read; none where it cannot be.
 pub fn users(root: &Path) -> Users {
-    let Ok(file) = rustix::fs::open(root.join("etc/passwd"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-    else {
-        return Users::default();
-    };
+    read_passwd(root).map(|passwd| Users::parse(&passwd)).unwrap_or_default()
+}
+
+fn read_passwd(root: &Path) -> Result<Vec<u8>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let file = rustix::fs::open(root.join("etc/passwd"), flags, Mode::empty())?;
     let mut buffer = vec![0; 1 << 20];
-    read_all(&file, &mut buffer).map(Users::parse).unwrap_or_default()
+    let length = read_all(&file, &mut buffer)?.len();
+    buffer.truncate(length);
+    Ok(buffer)
 }
 
 /// The options of a /proc mounted at this place that hide processes, such as `hidepid=invisible`; `None` where
