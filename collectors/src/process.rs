@@ -354,8 +354,9 @@ fn ratio(part: Option<u64>, whole: Option<u64>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use procagent_core::group::{self, Conditions, Groups, Health, Rule, RuleText};
     use procagent_core::process::Io;
-    use procagent_core::registry::Families;
+    use procagent_core::registry::{Families, Registry};
     use procagent_core::snapshot::Snapshot;
     use procagent_core::testing::{Bench, reading, snapshot, used, value};
 
@@ -448,6 +449,45 @@ mod tests {
                 assert!(!families.families.iter().any(|family| family.desc.name == absent), "{absent}");
             }
         }
+    }
+
+    /// CHECKLIST A9, B3, B4.
+    #[test]
+    fn an_expected_group_has_zeros_a_version_restarts_and_may_fail() {
+        let text = RuleText {
+            group: "db".into(),
+            conditions: Conditions { name: vec!["db".into()], ..Conditions::default() },
+            expect: true,
+            version: Some("16.2".into()),
+            ..RuleText::default()
+        };
+        let rules = vec![Rule::build(&text).unwrap()];
+        let health = Health { every: Ns::from_secs(5), retries: 2 };
+        let groups = Groups::new(group::Settings { rules, health, ..group::Settings::default() });
+        let (mut bench, mut process) = (Bench::new(groups, Registry::new(1000)), Process::default());
+        let families = bench.tick(&mut process, &scan(10, &[(reading(1, 0), "plain")]));
+        assert_eq!(
+            (cpu(&families, "db"), gauge(&families, "process.memory.usage", "db")),
+            (Some(0), Some(0))
+        );
+        let read = [("group", "db"), ("disk.io.direction", "read")];
+        assert_eq!(value(&families, "process.disk.io", &read), Some(0));
+        let sleeping = [("group", "db"), ("process.state", "sleeping")];
+        assert_eq!(value(&families, "procagent.process.count", &sleeping), Some(0));
+        assert_eq!(gauge(&families, "process.uptime", "db"), None);
+        let info = |group| value(&families, "procagent.group.info", &[("group", group), ("version", "16.2")]);
+        assert_eq!((info("db"), info("plain")), (Some(1), None));
+        let health = |families: &Families, group| {
+            let gauge = |metric| gauge(families, metric, group);
+            (gauge("procagent.group.restarts"), gauge("procagent.group.failed"))
+        };
+        assert_eq!((health(&families, "db"), health(&families, "plain")), ((Some(0), Some(0)), (None, None)));
+        let families = bench.tick(&mut process, &scan(20, &[]));
+        assert_eq!(health(&families, "db"), (Some(0), Some(1)));
+        let mut here = |second, pid| bench.tick(&mut process, &scan(second, &[(reading(pid, 0), "db")]));
+        assert_eq!(health(&here(25, 2), "db"), (Some(0), Some(0)));
+        assert_eq!(health(&here(30, 3), "db"), (Some(1), Some(0)));
+        assert_eq!(health(&here(35, 3), "db"), (Some(1), Some(0)));
     }
 
     #[test]

@@ -416,6 +416,7 @@ fn unmatched_goes_where_it_is_told() {
         scene.scan(&[made(10, 1, "a"), made(11, 1, "b").cpu(7)]);
         assert_eq!([scene.group(10).as_str(), &scene.group(11)], ["a", want]);
         assert_eq!(scene.cpu(OTHER), cpu, "{unmatched:?}");
+        assert_eq!(scene.bench.registry.len(), if unmatched == Unmatched::Drop { 1 } else { 2 });
         assert_eq!(scene.bench.groups.folded(), 0);
     }
 }
