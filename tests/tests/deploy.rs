@@ -37,6 +37,20 @@ fn j9_systemd_takes_the_unit() {
     assert!(security.status.success(), "{}", said(&security));
 }
 
+/// What a restart cannot mend ends the service: the exit code of a broken configuration is the one that the unit
+/// names.
+#[test]
+fn a_broken_configuration_is_not_restarted_for_ever() {
+    let directory = tempfile::TempDir::new().unwrap();
+    let file = directory.path().join("agent.yaml");
+    system::write(&file, "no_such_key: 1\n");
+    let output = run(procagent().arg("--config").arg(&file));
+    let code = output.status.code().unwrap();
+    let unit = system::read(deploy("procagent.service"));
+    assert!(unit.contains("\nRestart=on-failure\n"));
+    assert!(unit.contains(&format!("\nRestartPreventExitStatus={code}\n")), "exit {code}: {}", said(&output));
+}
+
 #[test]
 fn every_deployment_gives_the_same_capabilities() {
     let unit = system::read(deploy("procagent.service"));
