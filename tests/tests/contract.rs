@@ -5,7 +5,8 @@ use procagent_core::metric::Desc;
 use procagent_tests::agent::procagent;
 use procagent_tests::system::{self, run, said};
 use procagent_tests::{dashboard, workspace};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 fn all() -> Vec<&'static Desc> {
     let collectors = procagent_collectors::ALL.iter().flat_map(|plugin| plugin.metrics.iter().copied());
@@ -111,4 +112,89 @@ fn the_list_of_owed_tests_is_sound() {
     }
     assert!(names.len() > 50);
     assert!(list.lines().any(|line| line.starts_with("finished: ")));
+}
+
+/// Every test of the workspace with the lines above it that belong to it: comments and attributes.
+fn tests_of_the_workspace() -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for room in ["agent", "collectors", "rules", "tests"] {
+        visit(&workspace().join(room), &mut |source| {
+            let mut above = String::new();
+            for line in source.lines().map(str::trim) {
+                let name = line
+                    .trim_start_matches("async ")
+                    .strip_prefix("fn ")
+                    .and_then(|rest| rest.split_once('('));
+                match name {
+                    Some((name, _)) if above.contains("#[test]") || above.contains("#[tokio::test") => {
+                        found.push((name.to_owned(), std::mem::take(&mut above)));
+                    }
+                    _ if line.starts_with("///") || line.starts_with("#[") => above.extend([line, "\n"]),
+                    _ => above.clear(),
+                }
+            }
+        });
+    }
+    found
+}
+
+fn visit(folder: &Path, source: &mut impl FnMut(String)) {
+    for name in system::list(folder) {
+        let path = folder.join(&name);
+        if path.is_dir() && !path.is_symlink() && name != "hosts" && name != "target" {
+            visit(&path, source);
+        } else if name.ends_with(".rs") {
+            source(system::read(path));
+        }
+    }
+}
+
+/// Whether this is the id of a row, such as A2.
+fn is_row(word: &str) -> bool {
+    let (letter, number) = word.split_at_checked(1).unwrap_or_default();
+    "abjABJ".contains(letter) && !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// The ids that the name of a test carries: `a3_a5_...`.
+fn rows_in_name(name: &str) -> impl Iterator<Item = String> {
+    name.split('_').take_while(|word| is_row(word)).map(str::to_uppercase)
+}
+
+/// The ids that its comment begins with: `a2, a3: ...` or `A2 of tests/ROWS.md ...`.
+fn rows_in_comment(above: &str) -> impl Iterator<Item = String> {
+    let head = above.trim_start_matches("/// ").split([':', '.']).next().unwrap_or_default();
+    let words: Vec<&str> = head.trim_end_matches(" of tests/ROWS").split(", ").collect();
+    let all = words.iter().all(|word| is_row(word));
+    words.into_iter().filter(move |_| all).map(str::to_uppercase)
+}
+
+/// `tests/ROWS.md` names tests that exist; every row that a test speaks of is there, and names the tests that carry
+/// its id.
+#[test]
+fn rows_and_tests_name_each_other() {
+    let tests = tests_of_the_workspace();
+    let names: BTreeSet<&str> = tests.iter().map(|(name, _)| name.as_str()).collect();
+    assert!(names.contains("rows_and_tests_name_each_other") && names.len() > 100, "{}", names.len());
+    let text = system::read(workspace().join("tests/ROWS.md"));
+    let mut rows: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| id ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
+        let [id, must_hold, shown_by] = cells[..] else { panic!("three cells: {line}") };
+        let shown_by: Vec<&str> = shown_by.split_whitespace().map(|name| name.trim_matches('`')).collect();
+        assert!(must_hold.ends_with('.') && !shown_by.is_empty(), "{line}");
+        for name in &shown_by {
+            assert!(names.contains(name), "{id}: there is no test {name}");
+        }
+        assert!(rows.insert(id, shown_by).is_none(), "{id} is there twice");
+    }
+    assert!(rows.len() > 15, "{rows:?}");
+    for (name, above) in &tests {
+        for id in rows_in_comment(above) {
+            assert!(rows.contains_key(&*id), "{name} speaks of {id}: tests/ROWS.md has no such row");
+        }
+        for id in rows_in_name(name) {
+            let shown_by = rows.get(&*id).is_some_and(|shown_by| shown_by.contains(&&**name));
+            assert!(shown_by, "tests/ROWS.md does not name {name} at {id}");
+        }
+    }
 }

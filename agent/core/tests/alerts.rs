@@ -175,7 +175,7 @@ fn the_end_of_a_process_ends_everything_about_it() {
     assert_eq!(story.check(71, WhileReported, &[6, 7]), [], "7 was forgotten while it was held");
 }
 
-/// A1: the number says nothing.
+/// A1 of tests/ROWS.md: the number says nothing.
 #[test]
 fn a_reused_pid_inherits_no_alert() {
     let mut story = story(settings(0, 60, 10));

@@ -115,7 +115,7 @@ struct Truth {
     counted_io: Option<u64>,
 }
 
-/// The kernel and the reference ledger (DESIGN section 5).
+/// What the kernel would say, and beside it the reference: a second, simpler ledger.
 #[derive(Default)]
 struct World {
     second: u64,

@@ -86,7 +86,7 @@ fn with_io(mut reading: Reading, read_bytes: u64) -> Reading {
     reading
 }
 
-/// CHECKLIST A1.
+/// A1 of tests/ROWS.md.
 #[test]
 fn pid_reuse_is_two_processes() {
     let mut scene = scene();
