@@ -39,6 +39,7 @@ impl Pipeline {
             page_size: PAGE,
             // What is read here are plain files: however busy the machine is, they will come.
             read_deadline: Duration::from_secs(20),
+            clock: || Ns(0),
         };
         let source = Procfs::open(settings).expect("the folder looks like a host");
         let collectors = procagent_collectors::ALL.iter().filter_map(|plugin| {
@@ -46,8 +47,7 @@ impl Pipeline {
         });
         let limits = Limits { remember: 100, series: 50_000, collector: interval };
         let (collectors, grouping) = (collectors.collect(), Grouping::default());
-        let judge =
-            Judge::new(collectors, grouping, limits, source.offers(), TICKS_PER_SECOND, || at(0));
+        let judge = Judge::new(collectors, grouping, limits, source.offers(), TICKS_PER_SECOND, || at(0));
         Pipeline { source, judge, snapshot: Snapshot::default() }
     }
 

@@ -53,6 +53,11 @@ impl Needs {
     pub const fn contain(self, other: Needs) -> bool {
         self.0 & other.0 == other.0
     }
+
+    /// Those that are among `others` too.
+    pub const fn among(self, others: Needs) -> Needs {
+        Needs(self.0 & others.0)
+    }
 }
 
 impl BitOr for Needs {

@@ -17,7 +17,11 @@
 //!          budget   how many descriptors stay open, and whose
 //!          describe when to send for what seldom changes, and what to make of the answers
 //!          readers  the threads for reads that may hang, with deadline and quarantine
-//!          details  what those threads read: executable, arguments, control group
+//!          details  what those threads read: executable, arguments, control group, memory
+//!          passwd   the names of users
+//!          smaps    whose memory is to be read, within a budget of time
+//!          threads  the threads of processes that have several, within another
+//!          ledger   what the threads of one process have used, ended ones included
 //!          cgroup   memory limits of control groups
 //!          host     the host's own numbers
 //!          own      the agent's own numbers

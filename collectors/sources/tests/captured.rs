@@ -12,7 +12,7 @@ mod common;
 use common::{PATIENT, Tree, args, details, errors, reading, scan, scan_for, stat};
 use procagent_core::plugin::Needs;
 use procagent_core::process::{BootId, Io, Pid, State};
-use procagent_core::snapshot::{Field, Reason, Snapshot, Source as _, Users};
+use procagent_core::snapshot::{Field, Reason, Smaps, Snapshot, Source as _, Users};
 use procagent_core::time::{Ns, Ticks};
 use procagent_sources::{Procfs, Settings};
 
@@ -37,7 +37,7 @@ fn every_number_of_a_process() {
     );
     let io = Io { read_bytes: 5, write_bytes: 6, read_operations: Some(3), write_operations: Some(4) };
     assert_eq!(got.usage.io, Some(io));
-    assert_eq!((got.threads, got.nice), (Some(2), Some(-3)));
+    assert_eq!((got.threads, got.nice), (Some(1), Some(-3)));
     assert_eq!((got.virtual_memory, got.resident_memory), (Some(409_600), Some(40_960)));
     assert_eq!(got.memory_limit, Some(65_536), "the smaller limit of its groups");
     assert_eq!((got.descriptors, got.descriptor_limit), (Some(3), Some(1024)));
@@ -115,6 +115,8 @@ fn wm_partial_fields() {
         ("io", Field::Io),
         ("status", Field::Status),
         ("limits", Field::Limits),
+        ("smaps_rollup", Field::Smaps),
+        ("schedstat", Field::Schedstat),
         ("cgroup", Field::Cgroup),
     ] {
         let path = format!("proc/42/{file}");
@@ -122,12 +124,23 @@ fn wm_partial_fields() {
         tree.write(&path, "nonsense");
         let snapshot = scan(&mut tree.open(PATIENT), 1);
         tree.write(&path, before);
-        assert_eq!(errors(&snapshot), [(field, Reason::Malformed, 1)]);
+        // Two values come from status.
+        let count = if field == Field::Status { 2 } else { 1 };
+        assert_eq!(errors(&snapshot), [(field, Reason::Malformed, count)]);
         let mut expected = reading(&everything, 42).clone();
         match field {
-            Field::Statm => expected.resident_memory = None,
+            // What may be large is not looked at.
+            Field::Statm => (expected.resident_memory, expected.smaps) = (None, Smaps::Unread),
+            Field::Smaps => expected.smaps = Smaps::Unread,
+            Field::Schedstat => {
+                expected.threads_read = None;
+                (expected.usage.context_switches, expected.usage.delay) = (None, None);
+            }
             Field::Io => expected.usage.io = None,
-            Field::Status => expected.users = None,
+            Field::Status => {
+                (expected.users, expected.threads_read) = (None, None);
+                (expected.usage.context_switches, expected.usage.delay) = (None, None);
+            }
             Field::Limits => expected.descriptor_limit = None,
             _ => expected.memory_limit = None,
         }

@@ -132,6 +132,26 @@ fn status() {
 }
 
 #[test]
+fn switches() {
+    torture("switches", |bytes| {
+        // A text that was cut off has half a number in its last line.
+        parse::switches(bytes).is_ok_and(|_| bytes.ends_with(b"\n"))
+    });
+}
+
+#[test]
+fn schedstat() {
+    torture("schedstat", |bytes| parse::schedstat(bytes).is_ok_and(|_| bytes.ends_with(b"\n")));
+}
+
+#[test]
+fn smaps_rollup() {
+    torture("smaps_rollup", |bytes| {
+        parse::smaps_rollup(bytes).is_ok_and(|rollup| rollup.pss % 1024 == 0 && rollup.swap % 1024 == 0)
+    });
+}
+
+#[test]
 fn io() {
     torture("io", |bytes| {
         let read = parse::io(bytes).is_ok();

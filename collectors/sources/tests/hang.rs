@@ -90,7 +90,8 @@ fn when_all_readers_hang_reads_are_refused() {
     tree.process(50, "late", 1000);
     let snapshot = scan(&mut procfs, 2);
     assert_eq!(details(&snapshot, 50)[0].argv, None);
-    assert_eq!(errors(&snapshot), [(Field::Cmdline, Reason::Failed, 1)]);
+    let refused = [(Field::Cmdline, Reason::Failed, 1), (Field::Smaps, Reason::Failed, 1)];
+    assert_eq!(errors(&snapshot), refused);
 
     // They come back, and what was refused is read in its next turn.
     for pid in 1..=40 {

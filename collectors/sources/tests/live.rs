@@ -11,7 +11,8 @@ mod common;
 
 use common::{args, details, find, reading, scan, skip};
 use procagent_core::process::State;
-use procagent_core::snapshot::{Field, Reason, Snapshot};
+use procagent_core::snapshot::{Field, Reading, Reason, Smaps, Snapshot};
+use procagent_core::time::Ns;
 use procagent_sources::procfs::parse;
 use procagent_sources::{Procfs, Settings};
 use std::io::{Read as _, Write as _};
@@ -108,6 +109,63 @@ impl Cpus for procfs::KernelStats {
     fn cpus() -> Option<usize> {
         procfs::CurrentSI::current().map(|stats: procfs::KernelStats| stats.cpu_time.len()).ok()
     }
+}
+
+#[test]
+fn a3_proportional_memory_is_that_of_smaps_rollup() {
+    let sleeper = Running::sleep();
+    let path = format!("/proc/{}/smaps_rollup", sleeper.pid());
+    let field = |text: &str, name: &str| -> u64 {
+        let line = text.lines().find(|line| line.starts_with(&format!("{name}:"))).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    };
+    // Others share its library and end at any time, so that its share changes: whatever both looks around the scan
+    // agree on, the scan has.
+    for _ in 0..50 {
+        let before = std::fs::read_to_string(&path).unwrap();
+        let smaps = reading(&scan(&mut open(0), 1), sleeper.pid()).smaps;
+        let after = std::fs::read_to_string(&path).unwrap();
+        let Smaps::Read(rollup) = smaps else { panic!("{smaps:?}") };
+        assert_eq!(rollup.at, procagent_core::testing::at(1).mono);
+        let numbers = |text: &str| {
+            let uss = field(text, "Private_Clean") + field(text, "Private_Dirty");
+            [field(text, "Pss"), uss, field(text, "Swap")]
+        };
+        if numbers(&before) == numbers(&after) {
+            for (ours, kernels) in [rollup.pss, rollup.uss, rollup.swap].into_iter().zip(numbers(&before)) {
+                assert!(ours.abs_diff(kernels) <= 4096, "{rollup:?} {before}");
+            }
+            return;
+        }
+    }
+    panic!("its memory never stood still");
+}
+
+#[test]
+fn context_switches_and_delays_of_all_threads() {
+    // Two threads besides the first: one that wakes often, one that ends.
+    let (stop, stopped) = std::sync::mpsc::channel::<()>();
+    let napper = std::thread::spawn(move || {
+        while stopped.recv_timeout(Duration::from_millis(1))
+            == Err(std::sync::mpsc::RecvTimeoutError::Timeout)
+        {}
+    });
+    let mut procfs = open(0);
+    let own = std::process::id();
+    let voluntary = |snapshot: &Snapshot| reading(snapshot, own).usage.context_switches.unwrap().voluntary;
+    let first = scan(&mut procfs, 0);
+    assert!(
+        reading(&first, own).usage.delay.is_some_and(|delay| delay.block_io.is_none() || delay.cpu > Ns(0))
+    );
+    std::thread::spawn(|| std::thread::sleep(Duration::from_millis(1))).join().unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let second = scan(&mut procfs, 40);
+    // Tests at the same time have threads of their own, which only add to it.
+    assert!(voluntary(&second) >= voluntary(&first) + 50, "{} {}", voluntary(&first), voluntary(&second));
+    stop.send(()).unwrap();
+    napper.join().unwrap();
+    let third = scan(&mut procfs, 80);
+    assert!(voluntary(&third) >= voluntary(&second));
 }
 
 #[test]
@@ -262,6 +320,12 @@ fn scan_as_nobody() {
         .iter()
         .filter(|reading| !reading.kernel_thread && reading.users.is_some_and(|users| users.real != 65534))
         .collect();
+    // Tests that run at the same time start processes and make them other users' ones.
+    let later = scan(&mut open(4096), 0);
+    let still = |reading: &Reading| {
+        find(&later, reading.id.pid.0).is_some_and(|now| now.id == reading.id && now.users == reading.users)
+    };
+    let others: Vec<_> = others.into_iter().filter(|reading| still(reading)).collect();
     assert!(!others.is_empty());
     for other in &others {
         assert_eq!((other.usage.io, details(&snapshot, other.id.pid.0)[0].exe.clone()), (None, None));
@@ -273,8 +337,8 @@ fn scan_as_nobody() {
     // is due; tests at the same time may start processes, so that some scans have others to count.
     let busy: u32 = std::env::var("PROCAGENT_TEST_BUSY").unwrap().parse().unwrap();
     let mut before = reading(&snapshot, busy).usage.runtime;
-    let left_alone = (0..50).any(|_| {
-        std::thread::sleep(Duration::from_millis(50));
+    let left_alone = (0..500).any(|_| {
+        std::thread::sleep(Duration::from_millis(10));
         let again = scan(&mut procfs, 0);
         let now = reading(&again, busy).usage.runtime;
         let moved = now > std::mem::replace(&mut before, now);

@@ -3,6 +3,7 @@
 //! files of those that used most CPU of late, for theirs are read when they move.
 
 use super::entry::{Entries, Entry, KeptFiles};
+use procagent_core::time::Ns;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::process::{Resource, getrlimit};
 use std::sync::Arc;
@@ -11,13 +12,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Descriptors that the rest of the agent can count on.
 const RESERVE: usize = 256;
 
-/// Files besides `stat`: statm, status, io.
+/// Files besides `stat`: statm, status, io, schedstat. The last is not everybody's.
 const OTHERS: usize = 3;
+
+/// After descriptors had run out, the bound grows back by a quarter each time this has passed; by the next turn the
+/// wait is twice as long if they have run out again.
+const GROW_WAIT: Ns = Ns::from_secs(300);
+const GROW_WAIT_MAX: Ns = Ns::from_secs(3600);
 
 /// The bound and what is open of it.
 #[derive(Debug)]
 pub(super) struct Budget {
     bound: usize,
+    /// What `bound` was at first, and grows back to.
+    wanted: usize,
+    /// When it grows by a step, and how long until the next one.
+    grow_at: Ns,
+    grow_wait: Ns,
     open: Arc<AtomicUsize>,
     /// Processes less busy than this keep only `stat`.
     threshold: u32,
@@ -51,7 +62,16 @@ impl Budget {
     pub fn new(wanted: usize) -> Budget {
         let limit = getrlimit(Resource::Nofile).current.and_then(|limit| usize::try_from(limit).ok());
         let bound = wanted.min(limit.unwrap_or(usize::MAX).saturating_sub(RESERVE));
-        Budget { bound, open: Arc::default(), threshold: 0, refused: false, scores: Vec::new() }
+        Budget {
+            bound,
+            wanted: bound,
+            grow_at: Ns(0),
+            grow_wait: GROW_WAIT,
+            open: Arc::default(),
+            threshold: 0,
+            refused: false,
+            scores: Vec::new(),
+        }
     }
 
     /// How many are open.
@@ -107,9 +127,33 @@ impl Budget {
         first_outside.saturating_add(1)
     }
 
-    /// No descriptor was to be had for this process or this host: half of the kept ones are given back, and no
-    /// more are kept from now on.
-    pub fn give_back_half(&mut self, entries: &mut Entries) {
+    /// After a scan in which descriptors had run out before: allows a few more now and then, as they may be free
+    /// again.
+    pub fn grow(&mut self, now: Ns) {
+        if self.bound < self.wanted && now >= self.grow_at {
+            self.grow_at = now.plus(self.grow_wait);
+            self.bound = self.wanted.min(self.bound + self.bound / 4 + 1);
+            if self.bound == self.wanted {
+                self.grow_wait = GROW_WAIT;
+                tracing::info!("{} descriptors of /proc may be kept open again", self.bound);
+            }
+        }
+    }
+
+    /// No descriptor was to be had for this process or this host: half of the kept ones are given back, and for a
+    /// while no more are kept.
+    pub fn give_back_half(&mut self, entries: &mut Entries, now: Ns) {
+        if self.bound == self.wanted {
+            tracing::warn!(
+                "out of file descriptors: giving back half of the {} kept open for /proc; raise RLIMIT_NOFILE \
+                 (LimitNOFILE= of the unit) or lower host.descriptors",
+                self.open()
+            );
+        } else {
+            // It grew back too early.
+            self.grow_wait = GROW_WAIT_MAX.min(Ns(self.grow_wait.0 * 2));
+        }
+        self.grow_at = now.plus(self.grow_wait);
         self.bound = self.open() / 2;
         for entry in entries.iter_mut() {
             if self.open() <= self.bound {
@@ -185,9 +229,29 @@ mod tests {
     fn half_is_given_back() {
         let mut budget = Budget::new(100);
         let mut entries = crowd(&mut budget, &[1, 1, 1, 1]);
-        budget.give_back_half(&mut entries);
+        budget.give_back_half(&mut entries, Ns(0));
         assert_eq!((budget.open() <= 6, budget.bound()), (true, 6));
         assert!(entries.iter().all(|entry| entry.kept.stat.is_some()), "`stat` last");
         assert!(budget.open() < 6 || budget.keep(descriptor()).is_none());
+    }
+
+    #[test]
+    fn the_bound_grows_back_slowly_and_slower_where_that_was_too_early() {
+        let mut budget = Budget::new(100);
+        let mut entries = crowd(&mut budget, &[1, 1, 1, 1]);
+        let after = |budget: &mut Budget, from: u64, to: u64| {
+            for second in (from..to).step_by(5) {
+                budget.grow(Ns::from_secs(second));
+            }
+            budget.bound()
+        };
+        budget.give_back_half(&mut entries, Ns(0));
+        assert_eq!(after(&mut budget, 0, 300), 6);
+        assert_eq!(after(&mut budget, 300, 600), 8);
+        budget.give_back_half(&mut entries, Ns::from_secs(600));
+        let low = budget.bound();
+        assert_eq!(after(&mut budget, 600, 1200), low);
+        assert_eq!(after(&mut budget, 1200, 1800), low + low / 4 + 1);
+        assert_eq!(after(&mut budget, 1800, 20_000), 100);
     }
 }

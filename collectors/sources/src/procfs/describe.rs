@@ -4,7 +4,8 @@ use super::cgroup::MemoryCgroups;
 use super::details::Found;
 use super::entry::{Entries, Entry, MemoryLimit, Program};
 use super::files::ReadError;
-use super::readers::Outcome;
+use super::passwd::KnownUsers;
+use super::readers::{Answer, Ask, End, Job, Outcome};
 use super::visit::{REFRESH, Visit};
 use procagent_core::plugin::Needs;
 use procagent_core::snapshot::{Details, Field, Reason};
@@ -54,7 +55,7 @@ impl Visit<'_> {
         } else if details.found < ALL && self.now >= details.retry_at {
             details.retry_at = self.now.plus(details.retry_wait);
             details.retry_wait = RETRY_MAX.min(Ns(details.retry_wait.0 * 2));
-            details.job = self.readers.ask(id);
+            details.job = self.readers.ask(Ask::Details(id));
             if details.job.is_none() {
                 self.into.errors.count(Field::Cmdline, Reason::Failed);
                 self.tell_name(entry);
@@ -63,30 +64,39 @@ impl Visit<'_> {
     }
 
     /// Waits for what was sent for, and takes in what comes late.
-    pub fn collect(&mut self, entries: &mut Entries, cgroups: &mut MemoryCgroups) {
-        while let Some(outcome) = self.readers.next() {
-            let (Outcome::Read { job, id, .. } | Outcome::Stuck { job, id } | Outcome::Refused { job, id }) =
-                &outcome;
-            let Ok(index) = entries.binary_search_by_key(&id.pid.0, |entry| entry.pid()) else { continue };
-            let entry = &mut entries[index];
-            // The process has ended meanwhile, and another one has its number.
-            if entry.details.job != Some(*job) {
+    pub fn collect(&mut self, entries: &mut Entries, cgroups: &mut MemoryCgroups, users: &mut KnownUsers) {
+        while let Some(Outcome { job: Job { number, ask }, end }) = self.readers.next() {
+            let (Ask::Details(id) | Ask::Smaps(id)) = ask else {
+                users.take(number, end, &mut self.into.errors);
                 continue;
+            };
+            let Ok(place) = entries.binary_search_by_key(&id.pid.0, |entry| entry.pid()) else { continue };
+            let entry = &mut entries[place];
+            if matches!(ask, Ask::Smaps(_)) {
+                if entry.smaps.take(number, end, self.into) {
+                    self.into.processes[place].smaps = entry.smaps.value;
+                }
+            } else if entry.details.job == Some(number) {
+                // Else the process has ended meanwhile, and another one has its number.
+                self.described(entry, end, cgroups);
             }
-            match outcome {
-                Outcome::Read { found, .. } => {
-                    entry.details.job = None;
-                    self.tell(entry, found, cgroups);
-                }
-                Outcome::Stuck { .. } => {
-                    self.into.errors.count(Field::Cmdline, Reason::Timeout);
-                    self.tell_name(entry);
-                }
-                Outcome::Refused { .. } => {
-                    entry.details.job = None;
-                    self.into.errors.count(Field::Cmdline, Reason::Failed);
-                    self.tell_name(entry);
-                }
+        }
+    }
+
+    fn described(&mut self, entry: &mut Entry, end: End, cgroups: &mut MemoryCgroups) {
+        match end {
+            End::Read(Answer::Details(found)) => {
+                entry.details.job = None;
+                self.tell(entry, found, cgroups);
+            }
+            End::Stuck => {
+                self.into.errors.count(Field::Cmdline, Reason::Timeout);
+                self.tell_name(entry);
+            }
+            End::Refused | End::Read(_) => {
+                entry.details.job = None;
+                self.into.errors.count(Field::Cmdline, Reason::Failed);
+                self.tell_name(entry);
             }
         }
     }

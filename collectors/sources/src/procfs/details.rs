@@ -1,9 +1,9 @@
-//! What the readers read of one process: executable, arguments, control group. Any of these reads may hang: the
-//! arguments lie in the memory of the process, which another may hold locked (proc_pid_cmdline_read,
+//! What the readers read of one process: executable, arguments, control group, memory. Any of these reads may hang:
+//! the arguments lie in the memory of the process, which another may hold locked (proc_pid_cmdline_read,
 //! fs/proc/base.c), or on a filesystem that does not answer.
 
 use super::files::{ProcDir, ReadError, open_at, read_all};
-use super::parse::{self, Controller};
+use super::parse::{self, Controller, SmapsRollup};
 use procagent_core::process::{CommandLine, ProcessId, bounded_lossy};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
@@ -46,12 +46,20 @@ impl DetailsReader {
     /// Reads through the folder of the process, and only if it is still this process: its number may have been
     /// given to another one since the scan saw it.
     pub fn read(&mut self, proc: &ProcDir, id: ProcessId) -> Result<Found, ReadError> {
+        let folder = self.folder(proc, id)?;
+        Ok(Found { cgroup: self.cgroup(&folder), exe: self.exe(&folder), argv: self.argv(&folder) })
+    }
+
+    /// The same for its memory.
+    pub fn smaps(&mut self, proc: &ProcDir, id: ProcessId) -> Result<SmapsRollup, ReadError> {
+        let folder = self.folder(proc, id)?;
+        Ok(parse::smaps_rollup(self.file(&folder, c"smaps_rollup")?)?)
+    }
+
+    fn folder(&mut self, proc: &ProcDir, id: ProcessId) -> Result<OwnedFd, ReadError> {
         let folder = proc.open_process(id.pid.0)?;
         let stat = parse::stat(self.file(&folder, c"stat")?)?;
-        if stat.start != id.start.0 {
-            return Err(ReadError::System(Errno::SRCH));
-        }
-        Ok(Found { cgroup: self.cgroup(&folder), exe: self.exe(&folder), argv: self.argv(&folder) })
+        if stat.start == id.start.0 { Ok(folder) } else { Err(ReadError::System(Errno::SRCH)) }
     }
 
     fn exe(&mut self, folder: &OwnedFd) -> Result<Arc<str>, ReadError> {

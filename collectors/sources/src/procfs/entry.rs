@@ -3,6 +3,8 @@
 use super::budget::Kept;
 use super::cgroup::MemoryCgroup;
 use super::parse::{Comm, Stat};
+use super::smaps::SmapsState;
+use super::threads::ThreadsState;
 use procagent_core::plugin::Needs;
 use procagent_core::process::{Io, Pid, ProcessId};
 use procagent_core::snapshot::{Field, Users};
@@ -30,6 +32,8 @@ pub(super) struct Entry {
     pub details: DetailsState,
     /// The control group that limits its memory.
     pub memory: MemoryLimit,
+    pub smaps: SmapsState,
+    pub threads: ThreadsState,
 }
 
 /// Every process of the last scan, by ascending pid. Boxed, so that taking them out and putting them back in each
@@ -43,6 +47,7 @@ pub(super) struct KeptFiles {
     pub statm: Option<Kept>,
     pub status: Option<Kept>,
     pub io: Option<Kept>,
+    pub schedstat: Option<Kept>,
 }
 
 /// What is not read in every scan, as last read.
@@ -130,6 +135,8 @@ impl Entry {
             denied: Denied::default(),
             details: DetailsState::default(),
             memory: MemoryLimit::default(),
+            smaps: SmapsState::default(),
+            threads: ThreadsState::default(),
         }
     }
 

@@ -11,12 +11,16 @@ mod details;
 mod entry;
 mod files;
 mod host;
+mod ledger;
 mod own;
 pub mod parse;
+mod passwd;
 mod pids;
 pub mod probe;
 mod readers;
 mod settings;
+mod smaps;
+mod threads;
 mod visit;
 
 pub use settings::{OpenError, Settings};
@@ -27,18 +31,21 @@ use describe::RENAMES_MAX;
 use entry::{Entries, MemoryLimit};
 use files::{ProcDir, ReadError};
 use own::Own;
+use passwd::KnownUsers;
 use pids::Pids;
 use procagent_core::Error;
 use procagent_core::plugin::Needs;
 use procagent_core::process::BootId;
-use procagent_core::snapshot::{Field, Snapshot, Source};
+use procagent_core::snapshot::{Budgets, Field, Snapshot, Source};
 use procagent_core::time::Ns;
 use readers::Readers;
+use smaps::{Meter, Turns};
 use std::sync::Arc;
+use threads::ThreadTurns;
 use visit::Visit;
 
 /// Holds every file of a process that is read in a scan; of longer ones the beginning is enough.
-const BUFFER: usize = 4096;
+const BUFFER: usize = 16 << 10;
 
 /// Room for the names in a folder `fd`.
 const LISTING: usize = 4096;
@@ -55,6 +62,10 @@ pub struct Procfs {
     entries: Entries,
     budget: Budget,
     readers: Readers,
+    smaps: Turns,
+    threads: ThreadTurns,
+    users: KnownUsers,
+    offers: Needs,
     cgroups: MemoryCgroups,
     /// When the last scan began.
     last: Option<Ns>,
@@ -77,9 +88,16 @@ impl Procfs {
         let boot_id = host::boot_id(&proc, &mut host_buffer);
         // An open file of a captured tree stays what it was when the tree is exchanged.
         let budget = Budget::new(if proc.live() { settings.descriptors } else { 0 });
+        let offers = offers(&proc);
         let proc = Arc::new(proc);
+        let passwd = settings.root.join("etc/passwd").into();
+        let meter = Meter::new(settings.clock);
         Ok(Procfs {
-            readers: Readers::new(Arc::clone(&proc), settings.read_deadline),
+            readers: Readers::new(Arc::clone(&proc), passwd, meter.clone(), settings.read_deadline),
+            smaps: Turns::new(meter),
+            threads: ThreadTurns::new(Budgets::default().threads, settings.clock),
+            users: KnownUsers::default(),
+            offers,
             cgroups: MemoryCgroups::open(&settings.root.join("sys/fs/cgroup")),
             proc,
             boot_id,
@@ -100,7 +118,7 @@ impl Procfs {
         self.budget.open()
     }
 
-    /// How many may be: what the settings and RLIMIT_NOFILE allow, less after descriptors had run out.
+    /// How many may be: what the settings and RLIMIT_NOFILE allow; less for a while after descriptors had run out.
     pub fn descriptor_bound(&self) -> usize {
         self.budget.bound()
     }
@@ -121,6 +139,8 @@ impl Procfs {
             proc: &self.proc,
             budget: &mut self.budget,
             readers: &mut self.readers,
+            smaps: &mut self.smaps,
+            threads: &mut self.threads,
             buffer: &mut self.buffer,
             listing: &mut self.listing,
             into,
@@ -146,8 +166,24 @@ impl Procfs {
             }
         }
         self.entries.drain(..left);
-        visit.collect(&mut self.entries, &mut self.cgroups);
+        let step = visit.step;
+        if needs.contain(Needs::SMAPS) {
+            visit.send_for_smaps(&mut self.entries);
+        }
+        visit.collect(&mut self.entries, &mut self.cgroups, &mut self.users);
+        if needs.contain(Needs::THREADS) {
+            let room = (&mut self.buffer[..], &mut self.listing);
+            self.threads.read(
+                &self.proc,
+                &mut self.entries,
+                into,
+                room,
+                self.settings.ticks_per_second,
+                step,
+            );
+        }
         self.budget.settle(&mut self.entries);
+        self.budget.grow(into.begun.mono);
         Ok(())
     }
 
@@ -174,21 +210,43 @@ impl Procfs {
     }
 }
 
+/// What can be read here at all. A captured tree may hold anything.
+fn offers(proc: &ProcDir) -> Needs {
+    let files = Needs::IO | Needs::MEMORY | Needs::DESCRIPTORS | Needs::USERS | Needs::DETAILS;
+    // Since Linux 4.14.
+    let smaps = !proc.live() || proc.open_file(c"self/smaps_rollup").is_ok();
+    let smaps = if smaps { Needs::SMAPS } else { Needs::NOTHING };
+    files | smaps | Needs::THREADS | Needs::HOST | Needs::WHOLE
+}
+
 impl Source for Procfs {
     fn name(&self) -> &'static str {
         "procfs"
     }
 
     fn offers(&self) -> Needs {
-        let files = Needs::IO | Needs::MEMORY | Needs::DESCRIPTORS | Needs::USERS | Needs::DETAILS;
-        files | Needs::HOST | Needs::WHOLE
+        self.offers
+    }
+
+    fn set_budgets(&mut self, budgets: Budgets) {
+        self.smaps.budgets = budgets;
+        self.threads.budget = budgets.threads;
     }
 
     fn scan(&mut self, needs: Needs, into: &mut Snapshot) -> Result<(), Error> {
         into.host.boot_id = self.boot_id;
+        let needs = needs.among(self.offers);
+        let now = into.begun.mono;
+        if needs.contain(Needs::USERS) {
+            self.users.send(&mut self.readers, now);
+        }
+        if needs.contain(Needs::THREADS) {
+            self.threads.look(&self.proc, now, &mut self.host_buffer);
+        }
         let (ticks, buffer) = (self.settings.ticks_per_second, &mut self.host_buffer);
         host::read(&self.proc, needs, ticks, buffer, &mut into.host, &mut into.errors);
         self.scan_processes(needs, into)?;
+        into.users = Arc::clone(self.users.users());
         if needs.contain(Needs::MEMORY) {
             self.limit_memory(into);
         }

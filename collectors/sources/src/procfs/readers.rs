@@ -6,10 +6,13 @@
 use super::details::{DetailsReader, Found};
 use super::files::{ProcDir, ReadError, open_at, read_start};
 use super::parse;
+use super::passwd::{self, Passwd, Stamp};
+use super::smaps::{Mapped, Meter};
 use procagent_core::process::ProcessId;
 use rustix::fd::OwnedFd;
 use rustix::fs::CWD;
 use std::collections::{HashMap, VecDeque};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -26,37 +29,73 @@ const THREADS_MAX: usize = 16;
 /// their turn on a CPU.
 const PATIENCE: u32 = 50;
 
-/// What became of a read.
+/// What can be asked of a reader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Executable, arguments and control group of a process.
+    Details(ProcessId),
+    /// Its smaps_rollup, while there is reading time left.
+    Smaps(ProcessId),
+    /// The file of users, unless it is the one known.
+    Passwd(Option<Stamp>),
+}
+
+/// What was read.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(super) enum Answer {
+    Details(Result<Found, ReadError>),
+    Smaps(Result<Mapped, ReadError>),
+    Passwd(Result<Passwd, ReadError>),
+}
+
+/// A job and what became of it.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub job: Job,
+    pub end: End,
+}
+
+/// What became of a job.
+#[derive(Debug)]
+pub(super) enum End {
     /// It came back, now or long after it was given up.
-    Read { job: u64, id: ProcessId, found: Result<Found, ReadError> },
-    /// It does not come back; the process is in quarantine until it does.
-    Stuck { job: u64, id: ProcessId },
+    Read(Answer),
+    /// It does not come back; what it is about is in quarantine until it does.
+    Stuck,
     /// It was not tried, for all readers hang.
-    Refused { job: u64, id: ProcessId },
+    Refused,
 }
 
 /// The pool.
 #[derive(Debug)]
 pub(super) struct Readers {
-    proc: Arc<ProcDir>,
     deadline: Duration,
-    queue: Arc<Queue>,
-    answers: Receiver<(Job, Result<Found, ReadError>)>,
-    answer: Sender<(Job, Result<Found, ReadError>)>,
+    answers: Receiver<(Job, Answer)>,
+    /// What a new reader is given.
+    tools: Tools,
     readers: Vec<Reader>,
     /// Asked in this scan and not yet answered.
-    awaited: HashMap<u64, ProcessId>,
+    awaited: HashMap<u64, Job>,
     /// To be handed out.
     outcomes: VecDeque<Outcome>,
     last_job: u64,
 }
 
+/// What every reader works with.
+#[derive(Clone, Debug)]
+struct Tools {
+    proc: Arc<ProcDir>,
+    passwd: Arc<Path>,
+    meter: Meter,
+    queue: Arc<Queue>,
+    answer: Sender<(Job, Answer)>,
+}
+
+/// Something asked, by a number of its own.
 #[derive(Clone, Copy, Debug)]
-struct Job {
-    number: u64,
-    id: ProcessId,
+pub(super) struct Job {
+    pub number: u64,
+    pub ask: Ask,
 }
 
 #[derive(Debug)]
@@ -85,14 +124,13 @@ impl ReaderState {
 }
 
 impl Readers {
-    pub fn new(proc: Arc<ProcDir>, deadline: Duration) -> Readers {
+    /// `passwd` is the file of users; `meter` measures the reading of smaps_rollup and says when to stop.
+    pub fn new(proc: Arc<ProcDir>, passwd: Arc<Path>, meter: Meter, deadline: Duration) -> Readers {
         let (answer, answers) = channel();
         Readers {
-            proc,
             deadline,
-            queue: Arc::default(),
             answers,
-            answer,
+            tools: Tools { proc, passwd, meter, queue: Arc::default(), answer },
             readers: Vec::new(),
             awaited: HashMap::new(),
             outcomes: VecDeque::new(),
@@ -100,21 +138,24 @@ impl Readers {
         }
     }
 
-    /// Sends for the details of a process, and gives the number of the job; `None` where all readers hang. Its
-    /// outcome comes from [`Readers::next`].
-    pub fn ask(&mut self, id: ProcessId) -> Option<u64> {
+    /// Sends for something, and gives the number of the job; `None` where all readers hang. Its outcome comes from
+    /// [`Readers::next`].
+    pub fn ask(&mut self, ask: Ask) -> Option<u64> {
         if self.free() == 0 && !self.staff() {
             return None;
         }
+        if matches!(ask, Ask::Smaps(_)) && self.many_hang() {
+            return None;
+        }
         self.last_job += 1;
-        let job = Job { number: self.last_job, id };
-        self.awaited.insert(job.number, id);
-        self.queue.push(job);
+        let job = Job { number: self.last_job, ask };
+        self.awaited.insert(job.number, job);
+        self.tools.queue.push(job);
         Some(job.number)
     }
 
     /// The next outcome; waits for it, at most one deadline after the one before. `None` when there is nothing
-    /// left to wait for.
+    /// left to wait for. What takes long without hanging, as large memory does, comes with a later scan.
     pub fn next(&mut self) -> Option<Outcome> {
         for _ in 0..PATIENCE {
             if let Some(outcome) = self.outcomes.pop_front() {
@@ -123,20 +164,24 @@ impl Readers {
             // Reads that were given up may come back at any time; nobody waits for them.
             let wait = if self.awaited.is_empty() { Duration::ZERO } else { self.deadline };
             match self.answers.recv_timeout(wait) {
-                Ok((Job { number, id }, found)) => {
-                    self.awaited.remove(&number);
-                    return Some(Outcome::Read { job: number, id, found });
+                Ok((job, answer)) => {
+                    self.awaited.remove(&job.number);
+                    return Some(Outcome { job, end: End::Read(answer) });
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected)
                     if self.awaited.is_empty() =>
                 {
                     return None;
                 }
-                Err(_) => self.give_up(|reader| !reader.runs()),
+                Err(_) => {
+                    self.give_up(|reader| !reader.runs());
+                    // Nobody waits longer for large memory, which takes its time; it comes with a later scan.
+                    self.awaited.retain(|_, job| !matches!(job.ask, Ask::Smaps(_)));
+                }
             }
         }
         self.give_up(|_| true);
-        self.refuse_the_queued();
+        self.refuse(|_| true);
         self.outcomes.pop_front()
     }
 
@@ -145,19 +190,26 @@ impl Readers {
         self.readers.iter().filter(|reader| !reader.state.abandoned.load(Ordering::Relaxed)).count()
     }
 
+    /// Should all memory hang, there have to be readers for the arguments of new processes.
+    fn many_hang(&self) -> bool {
+        self.readers.len() - self.free() >= THREADS_MAX / 2
+    }
+
     /// Gives up on reads that hang.
     fn give_up(&mut self, hangs: impl Fn(&ReaderState) -> bool) {
         for reader in &self.readers {
             let Some(job) = *lock(&reader.state.current) else { continue };
-            // One that was given up before is not in `awaited` any more.
-            if self.awaited.contains_key(&job.number) && hangs(&reader.state) {
-                self.awaited.remove(&job.number);
+            if !reader.state.abandoned.load(Ordering::Relaxed) && hangs(&reader.state) {
                 reader.state.abandoned.store(true, Ordering::Relaxed);
-                self.outcomes.push_back(Outcome::Stuck { job: job.number, id: job.id });
+                self.awaited.remove(&job.number);
+                self.outcomes.push_back(Outcome { job, end: End::Stuck });
             }
         }
+        if self.many_hang() {
+            self.refuse(|ask| matches!(ask, Ask::Smaps(_)));
+        }
         if !self.staff() {
-            self.refuse_the_queued();
+            self.refuse(|_| true);
         }
     }
 
@@ -173,18 +225,18 @@ impl Readers {
 
     fn start(&self) -> Option<Reader> {
         let state = Arc::<ReaderState>::default();
-        let (proc, queue, answer, own) =
-            (Arc::clone(&self.proc), Arc::clone(&self.queue), self.answer.clone(), Arc::clone(&state));
+        let (tools, own) = (self.tools.clone(), Arc::clone(&state));
         let thread = std::thread::Builder::new().name("reader".into()).stack_size(128 << 10);
         // A host without room for a thread refuses reads, and says so by their count.
-        let thread = thread.spawn(move || work(&proc, &queue, &own, &answer)).ok()?;
+        let thread = thread.spawn(move || work(&tools, &own)).ok()?;
         Some(Reader { thread, state })
     }
 
-    fn refuse_the_queued(&mut self) {
-        for job in self.queue.take_all() {
+    /// Gives up on what nobody has begun.
+    fn refuse(&mut self, which: impl Fn(Ask) -> bool) {
+        for job in self.tools.queue.take(which) {
             self.awaited.remove(&job.number);
-            self.outcomes.push_back(Outcome::Refused { job: job.number, id: job.id });
+            self.outcomes.push_back(Outcome { job, end: End::Refused });
         }
     }
 }
@@ -192,31 +244,30 @@ impl Readers {
 impl Drop for Readers {
     /// Ends the threads that can end; one that hangs ends with its read, or with the agent.
     fn drop(&mut self) {
-        self.queue.close();
+        self.tools.queue.close();
     }
 }
 
-fn work(
-    proc: &ProcDir,
-    queue: &Queue,
-    state: &ReaderState,
-    answer: &Sender<(Job, Result<Found, ReadError>)>,
-) {
+fn work(tools: &Tools, state: &ReaderState) {
     if let Ok(stat) = open_at(CWD, c"/proc/thread-self/stat") {
         let _first = state.stat.set(stat);
     }
     let mut reader = DetailsReader::new();
     while !state.abandoned.load(Ordering::Relaxed) {
-        let Some(job) = queue.pop(|job| *lock(&state.current) = Some(job)) else { return };
-        let found = reader.read(proc, job.id);
+        let Some(job) = tools.queue.pop(|job| *lock(&state.current) = Some(job)) else { return };
+        let answer = match job.ask {
+            Ask::Details(id) => Answer::Details(reader.read(&tools.proc, id)),
+            Ask::Smaps(id) => Answer::Smaps(tools.meter.measure(|| reader.smaps(&tools.proc, id))),
+            Ask::Passwd(known) => Answer::Passwd(passwd::read(&tools.passwd, known)),
+        };
         *lock(&state.current) = None;
-        if answer.send((job, found)).is_err() {
+        if tools.answer.send((job, answer)).is_err() {
             return;
         }
     }
 }
 
-/// Jobs nobody has begun. At most one a process.
+/// Jobs nobody has begun. At most one of each kind a process.
 #[derive(Debug, Default)]
 struct Queue {
     jobs: Mutex<Jobs>,
@@ -251,8 +302,11 @@ impl Queue {
         }
     }
 
-    fn take_all(&self) -> VecDeque<Job> {
-        std::mem::take(&mut lock(&self.jobs).waiting)
+    fn take(&self, which: impl Fn(Ask) -> bool) -> Vec<Job> {
+        let mut jobs = lock(&self.jobs);
+        let taken = jobs.waiting.iter().filter(|job| which(job.ask)).copied().collect();
+        jobs.waiting.retain(|job| !which(job.ask));
+        taken
     }
 
     fn close(&self) {

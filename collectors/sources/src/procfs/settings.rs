@@ -2,6 +2,7 @@
 
 use super::files::ReadError;
 use procagent_core::snapshot::Reason;
+use procagent_core::time::Ns;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +19,8 @@ pub struct Settings {
     pub ticks_per_second: u64,
     /// Bytes a page.
     pub page_size: u64,
+    /// What measures reading time: the monotonic clock. While it stands still no budget is used up.
+    pub clock: fn() -> Ns,
     /// So long is waited for the next answer of the threads that read what may hang. Whoever is being read then
     /// goes into quarantine.
     pub read_deadline: Duration,
@@ -30,6 +33,7 @@ impl Default for Settings {
             descriptors: 4096,
             ticks_per_second: rustix::param::clock_ticks_per_second(),
             page_size: rustix::param::page_size() as u64,
+            clock: || Ns(0),
             read_deadline: Duration::from_millis(20),
         }
     }

@@ -3,10 +3,13 @@
 use super::budget::{Budget, Kept};
 use super::entry::{Denied, Entries, Entry, Values};
 use super::files::{PidPath, ProcDir, ReadError, read_start};
-use super::parse::{self, Stat};
+use super::ledger::Thread;
+use super::parse::{self, Schedstat, Stat};
 use super::readers::Readers;
+use super::smaps::Turns;
+use super::threads::ThreadTurns;
 use procagent_core::plugin::Needs;
-use procagent_core::process::{Io, Pid, State, Usage};
+use procagent_core::process::{Io, Pid, State, Switches, Usage};
 use procagent_core::snapshot::{Field, Reading, Reason, Smaps, Snapshot, Users};
 use procagent_core::time::{Ns, Ticks};
 use rustix::io::Errno;
@@ -19,6 +22,8 @@ pub(super) struct Visit<'a> {
     pub proc: &'a ProcDir,
     pub budget: &'a mut Budget,
     pub readers: &'a mut Readers,
+    pub smaps: &'a mut Turns,
+    pub threads: &'a mut ThreadTurns,
     pub buffer: &'a mut [u8],
     pub listing: &'a mut Vec<u8>,
     pub into: &'a mut Snapshot,
@@ -44,7 +49,7 @@ impl Visit<'_> {
     ) -> Option<Box<Entry>> {
         let mut stat = self.stat(pid, known.as_deref_mut());
         if stat.is_err_and(ReadError::out_of_descriptors) {
-            self.budget.give_back_half(others);
+            self.budget.give_back_half(others, self.now);
             stat = self.stat(pid, known.as_deref_mut());
         }
         let stat = match stat {
@@ -59,12 +64,13 @@ impl Visit<'_> {
             None => Box::new(Entry::new(stat)),
         };
         self.values(&mut entry, &stat);
-        entry.stat = stat;
+        let before = std::mem::replace(&mut entry.stat, stat);
         self.describe(&mut entry);
+        self.take_turns(&mut entry, &before);
         entry.seen_before = true;
         self.into.processes.push(self.reading(&entry));
         if std::mem::take(&mut self.exhausted) {
-            self.budget.give_back_half(others);
+            self.budget.give_back_half(others, self.now);
         }
         Some(entry)
     }
@@ -107,7 +113,18 @@ impl Visit<'_> {
             entry.due = self.now.plus(wait);
             entry.denied = Denied::default();
         }
+        if (stat.start_code, stat.arg_start) != (entry.stat.start_code, entry.stat.arg_start) {
+            entry.threads.ledger.exec();
+        }
+        entry.threads.wanted = stat.threads > 1;
         entry.covered = self.needs;
+        let schedstat = self.first_thread(entry, stat);
+        let (users, switches) = self.status(entry, stat, schedstat.is_some());
+        if let (Some(schedstat), Some(switches)) = (schedstat, switches) {
+            let block_io = Ticks(stat.block_io_ticks).to_ns(self.ticks_per_second);
+            let thread = Thread { tid: stat.pid, start: stat.start, switches, schedstat, block_io };
+            entry.threads.single(thread, self.now);
+        }
         let limit = entry.values.descriptor_limit;
         entry.values = if stat.kernel_thread() {
             Values { users: Some(Users { real: 0, effective: 0 }), ..Values::default() }
@@ -115,7 +132,7 @@ impl Visit<'_> {
             Values {
                 resident_pages: self.resident_pages(entry, stat),
                 io: self.io(entry, stat),
-                users: self.users(entry, stat),
+                users,
                 descriptors: self.descriptors(entry, stat),
                 descriptor_limit: if due || limit.is_none() { self.limits(entry, stat) } else { limit },
             }
@@ -145,15 +162,71 @@ impl Visit<'_> {
         self.or_count(entry, stat, Field::Io, parsed)
     }
 
-    fn users(&mut self, entry: &mut Entry, stat: &Stat) -> Option<Users> {
-        if !self.wanted(entry, Needs::USERS, Field::Status) {
-            return None;
+    /// The users, and the context switches of the first thread if they are wanted.
+    fn status(
+        &mut self,
+        entry: &mut Entry,
+        stat: &Stat,
+        switches: bool,
+    ) -> (Option<Users>, Option<Switches>) {
+        let users = self.needs.contain(Needs::USERS) && !stat.kernel_thread();
+        if !users && !switches || entry.denied.has(Field::Status) {
+            return (None, None);
         }
         let keep = self.keep_others(entry);
         let kept = &mut entry.kept.status;
         let read = read(self.proc, self.budget, self.buffer, (stat.pid, "status"), kept, keep);
-        let parsed = read.and_then(|bytes| Ok(parse::status(bytes)?));
-        self.or_count(entry, stat, Field::Status, parsed)
+        let parsed = read.map(|bytes| {
+            (
+                users.then(|| parse::status(bytes)).transpose(),
+                switches.then(|| parse::switches(bytes)).transpose(),
+            )
+        });
+        let Some((users, switches)) = self.or_count(entry, stat, Field::Status, parsed) else {
+            return (None, None);
+        };
+        let users = self.or_count(entry, stat, Field::Status, users.map_err(ReadError::from));
+        let switches = self.or_count(entry, stat, Field::Status, switches.map_err(ReadError::from));
+        (users.flatten(), switches.flatten())
+    }
+
+    /// The times of the first thread of a process that has no other, if it was on a CPU since they were last read.
+    fn first_thread(&mut self, entry: &mut Entry, stat: &Stat) -> Option<Schedstat> {
+        let wanted = self.wanted(entry, Needs::THREADS, Field::Schedstat);
+        if !wanted || stat.threads != 1 || stat.zombie() || stat.kernel_thread() {
+            return None;
+        }
+        let keep = self.keep_others(entry);
+        let kept = &mut entry.kept.schedstat;
+        let read = read(self.proc, self.budget, self.buffer, (stat.pid, "schedstat"), kept, keep);
+        let schedstat = match read.and_then(|bytes| Ok(parse::schedstat(bytes)?)) {
+            // A kernel without CONFIG_SCHED_INFO; if the process has ended, the next file says so.
+            Err(ReadError::System(Errno::NOENT)) => Some(Schedstat::default()),
+            read => self.or_count(entry, stat, Field::Schedstat, read),
+        }?;
+        if entry.threads.rests(stat.pid, schedstat, self.now) { None } else { Some(schedstat) }
+    }
+
+    /// What is not read of every process in every scan.
+    fn take_turns(&mut self, entry: &mut Entry, before: &Stat) {
+        let place = self.into.processes.len();
+        if self.needs.contain(Needs::SMAPS) {
+            let resident = self.resident(entry);
+            self.smaps.look(entry, before, resident, place, self.now);
+        }
+        let several = entry.stat.threads > 1 && !entry.stat.kernel_thread() && !entry.stat.zombie();
+        if self.needs.contain(Needs::THREADS) && entry.threads.wanted && several {
+            self.threads.queue(entry, place);
+        }
+    }
+
+    /// Sends for the memory of those whose turn it is.
+    pub fn send_for_smaps(&mut self, entries: &mut Entries) {
+        self.smaps.send(entries, self.readers, self.into, self.step);
+    }
+
+    fn resident(&self, entry: &Entry) -> Option<u64> {
+        entry.values.resident_pages.map(|pages| pages.saturating_mul(self.page_size))
     }
 
     fn descriptors(&mut self, entry: &mut Entry, stat: &Stat) -> Option<u32> {
@@ -210,6 +283,11 @@ impl Visit<'_> {
     fn reading(&self, entry: &Entry) -> Reading {
         let Entry { stat, values, .. } = entry;
         let ns = |ticks: u64| Ticks(ticks).to_ns(self.ticks_per_second);
+        let mut usage = Usage::default();
+        let mut threads_read = None;
+        if self.needs.contain(Needs::THREADS) {
+            threads_read = self.threads.tell(entry, &mut usage);
+        }
         let has_memory = !stat.kernel_thread() && !stat.zombie();
         Reading {
             id: entry.id(),
@@ -223,15 +301,14 @@ impl Visit<'_> {
                 minor_faults: Some(stat.minor_faults),
                 major_faults: Some(stat.major_faults),
                 io: values.io,
-                context_switches: None,
-                delay: None,
+                ..usage
             },
             threads: Some(stat.threads),
             nice: Some(stat.nice),
             virtual_memory: has_memory.then_some(stat.virtual_memory),
-            resident_memory: values.resident_pages.map(|pages| pages.saturating_mul(self.page_size)),
-            smaps: Smaps::Unread,
-            threads_read: None,
+            resident_memory: self.resident(entry),
+            smaps: if self.needs.contain(Needs::SMAPS) { entry.smaps.value } else { Smaps::Unread },
+            threads_read,
             memory_limit: None,
             descriptors: values.descriptors,
             descriptor_limit: values.descriptor_limit,

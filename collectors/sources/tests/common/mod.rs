@@ -54,11 +54,13 @@ impl Tree {
         rustix::fs::mkfifoat(rustix::fs::CWD, self.path(path), rustix::fs::Mode::from(0o600)).unwrap();
     }
 
-    /// A process with all its files: 250 ms of CPU, 40 kB resident, user 1000, 3 descriptors.
+    /// A process with all its files: 250 ms of CPU, 40 kB resident, user 1000, 3 descriptors, one thread.
     pub fn process(&self, pid: u32, comm: &str, start: u64) {
         self.write(&format!("proc/{pid}/stat"), stat(pid, comm, 20, 5, start));
         self.write(&format!("proc/{pid}/statm"), "100 10 5 1 0 20 0\n");
-        self.write(&format!("proc/{pid}/status"), format!("Name:\t{comm}\nUid:\t1000\t1001\t1000\t1000\n"));
+        self.write(&format!("proc/{pid}/status"), status(comm, 7, 8));
+        self.write(&format!("proc/{pid}/schedstat"), "250000000 9000 15\n");
+        self.write(&format!("proc/{pid}/smaps_rollup"), smaps_rollup(30, 5, 6, 7));
         self.write(
             &format!("proc/{pid}/io"),
             "rchar: 1\nwchar: 2\nsyscr: 3\nsyscw: 4\nread_bytes: 5\nwrite_bytes: 6\ncancelled_write_bytes: 0\n",
@@ -84,10 +86,26 @@ impl Tree {
 /// Long enough for a loaded machine.
 pub const PATIENT: Duration = Duration::from_secs(20);
 
+/// Users 1000 and 1001, and these context switches.
+pub fn status(comm: &str, voluntary: u64, involuntary: u64) -> String {
+    format!(
+        "Name:\t{comm}\nUid:\t1000\t1001\t1000\t1000\nvoluntary_ctxt_switches:\t{voluntary}\n\
+         nonvoluntary_ctxt_switches:\t{involuntary}\n"
+    )
+}
+
+/// Memory in kB.
+pub fn smaps_rollup(pss: u64, clean: u64, dirty: u64, swap: u64) -> String {
+    format!(
+        "1000-2000 ---p 00000000 00:00 0    [rollup]\nRss: 40 kB\nPss: {pss} kB\nPrivate_Clean: {clean} kB\n\
+         Private_Dirty: {dirty} kB\nSwap: {swap} kB\nSwapPss: 1 kB\n"
+    )
+}
+
 /// A line of `stat` as Linux 6 writes it.
 pub fn stat(pid: u32, comm: &str, user: u64, system: u64, start: u64) -> String {
     format!(
-        "{pid} ({comm}) S 1 {pid} {pid} 0 -1 4194304 7 0 8 0 {user} {system} 0 0 20 -3 2 0 {start} 409600 10 \
+        "{pid} ({comm}) S 1 {pid} {pid} 0 -1 4194304 7 0 8 0 {user} {system} 0 0 20 -3 1 0 {start} 409600 10 \
          18446744073709551615 4096 8192 0 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 0 0 0 65536 70000 0 0 0\n"
     )
 }

@@ -8,6 +8,9 @@
 //! | [`statm()`] | `/proc/PID/statm` |
 //! | [`status()`] | `/proc/PID/status` |
 //! | [`io()`] | `/proc/PID/io` |
+//! | [`switches()`] | `/proc/PID/status`, its last lines |
+//! | [`schedstat()`] | `/proc/PID/schedstat` |
+//! | [`smaps_rollup()`] | `/proc/PID/smaps_rollup` |
 //! | [`limits()`] | `/proc/PID/limits` |
 //! | [`cgroup()`] | `/proc/PID/cgroup` |
 //! | [`memory_limit()`] | `memory.max`, `memory.limit_in_bytes` |
@@ -19,6 +22,8 @@ mod host_stat;
 mod io;
 mod limits;
 mod meminfo;
+mod schedstat;
+mod smaps_rollup;
 mod stat;
 mod statm;
 mod status;
@@ -28,9 +33,11 @@ pub use host_stat::{HostStat, host_stat};
 pub use io::io;
 pub use limits::limits;
 pub use meminfo::meminfo;
+pub use schedstat::{Schedstat, schedstat};
+pub use smaps_rollup::{SmapsRollup, smaps_rollup};
 pub use stat::{Comm, Stat, stat};
 pub use statm::{Statm, statm};
-pub use status::status;
+pub use status::{status, switches};
 
 use std::fmt;
 
@@ -81,7 +88,7 @@ pub(super) fn decimal_u32(bytes: &[u8]) -> Option<u32> {
 }
 
 /// The lines of a file, without their ends.
-fn lines(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+fn lines(bytes: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     bytes.split(|byte| *byte == b'\n')
 }
 

@@ -38,6 +38,9 @@ pub struct Stat {
     /// Field 26, where the program's code lies; 0 or 1 without the right to trace it (fs/proc/array.c). Moves on
     /// exec under address space randomisation.
     pub start_code: u64,
+    /// Field 42, waiting for storage, in clock ticks, of this one thread; 0 where the kernel does not account for it
+    /// (`kernel.task_delayacct`).
+    pub block_io_ticks: u64,
     /// Field 48, where the arguments lie; 0 without that right, and before Linux 3.5.
     pub arg_start: u64,
 }
@@ -107,6 +110,7 @@ pub fn stat(bytes: &[u8]) -> Result<Stat, Malformed> {
         start: fields.u64(22, "starttime")?,
         virtual_memory: fields.u64(23, "vsize")?,
         start_code: fields.u64(26, "startcode")?,
+        block_io_ticks: fields.u64(42, "delayacct_blkio_ticks").unwrap_or(0),
         arg_start: fields.u64(48, "arg_start").unwrap_or(0),
     })
 }
@@ -198,7 +202,7 @@ mod tests {
     use super::*;
 
     const LINE: &[u8] = b"11278 (cat) R 11263 11263 3435 0 -1 4194304 100 0 7 0 3 4 0 0 20 -5 1 0 175723 3133440 410 \
-        18446744073709551615 94820166262784 94820166282665 140732955376000 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 \
+        18446744073709551615 94820166262784 94820166282665 140732955376000 0 0 0 0 0 0 0 0 0 17 0 0 0 6 0 0 \
         94820166298672 94820166300288 94821236019200 140732955380449 140732955380469 140732955380469 140732955381739 0\n";
 
     #[test]
@@ -219,6 +223,7 @@ mod tests {
             start: 175_723,
             virtual_memory: 3_133_440,
             start_code: 94_820_166_262_784,
+            block_io_ticks: 6,
             arg_start: 140_732_955_380_449,
         };
         assert_eq!(stat, expected);
@@ -258,7 +263,10 @@ mod tests {
             let cut = stat(&LINE[..length]);
             // Past field 26 it is the line of an old kernel.
             assert!(
-                cut.is_err() || cut == Ok(whole) || cut == Ok(Stat { arg_start: 0, ..whole }),
+                cut.is_err()
+                    || cut == Ok(whole)
+                    || cut == Ok(Stat { arg_start: 0, ..whole })
+                    || cut == Ok(Stat { arg_start: 0, block_io_ticks: 0, ..whole }),
                 "{length}"
             );
         }

@@ -1,6 +1,7 @@
-//! `/proc/PID/status`, proc_pid_status(5): a line a field, of which only `Uid` is used.
+//! `/proc/PID/status`, proc_pid_status(5): a line a field, of which `Uid` and the context switches are used.
 
-use super::{Malformed, decimal_u32, lines, words};
+use super::{Malformed, decimal, decimal_u32, lines, words};
+use procagent_core::process::Switches;
 use procagent_core::snapshot::Users;
 
 /// Reads the users. A process cannot forge the line: the kernel escapes newlines in `Name`.
@@ -12,9 +13,36 @@ pub fn status(bytes: &[u8]) -> Result<Users, Malformed> {
     Ok(Users { real: next()?, effective: next()? })
 }
 
+/// Reads the context switches, which are those of one thread. They stand in the last lines, so that a text which was
+/// cut off has none.
+pub fn switches(bytes: &[u8]) -> Result<Switches, Malformed> {
+    let field = |field: &'static str| {
+        let value =
+            lines(bytes).rev().find_map(|line| line.strip_prefix(field.as_bytes())?.strip_prefix(b":"));
+        value.and_then(|rest| words(rest).next()).and_then(decimal).ok_or(Malformed { field })
+    };
+    if bytes.last() != Some(&b'\n') {
+        return Err(Malformed { field: "nonvoluntary_ctxt_switches" });
+    }
+    Ok(Switches {
+        voluntary: field("voluntary_ctxt_switches")?,
+        involuntary: field("nonvoluntary_ctxt_switches")?,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn context_switches() {
+        let text = "Name:\tvoluntary_ctxt_switches:\\n9\nThreads:\t1\nvoluntary_ctxt_switches:\t150\n\
+                    nonvoluntary_ctxt_switches:\t545\n";
+        assert_eq!(switches(text.as_bytes()), Ok(Switches { voluntary: 150, involuntary: 545 }));
+        for length in 0..text.len() {
+            assert!(switches(&text.as_bytes()[..length]).is_err(), "{length}");
+        }
+    }
 
     #[test]
     fn users() {
