@@ -15,29 +15,34 @@
 //! | [`scanning`] | the scan thread |
 //! | [`judging`] | the judge thread and what it is sent |
 //! | [`questions`] | questions to the judge, with a deadline |
+//! | `limit` | the limit on open files |
 //! | [`source`] | opens the source that the configuration names |
 
 pub mod judging;
+#[cfg(target_os = "linux")]
+mod limit;
 pub mod questions;
 pub mod scanning;
 pub mod source;
 
 use crate::clock;
 use crate::config::{Config, Loaded};
+#[cfg(target_os = "linux")]
 use crate::control;
 use crate::judge::{Change, Grouping, Judge, Limits, describe};
 use crate::logging::LogLevel;
 use crate::outputs::http::{self, Health};
 use crate::own::ScanCounts;
 use crate::reload::{Follower, Origin, Reach, Story};
+use crate::signals::{Hangup, Stop};
 use judging::{Message, Reloads, Shared};
 use procagent_collectors::Settings;
 use procagent_core::Error;
 use procagent_core::plugin::Collector;
 use procagent_core::registry::Families;
 use procagent_core::snapshot::{Snapshot, Source};
+#[cfg(target_os = "linux")]
 use questions::Asker;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use scanning::{Counts, Pace};
 use source::Opened;
 use std::fmt;
@@ -47,7 +52,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 /// Why the agent could not start or go on. Exit code 1.
@@ -93,7 +97,8 @@ impl std::error::Error for AgentError {}
 
 /// Runs until SIGTERM or SIGINT.
 pub fn run(loaded: Loaded, origin: Origin, log: LogLevel) -> Result<(), AgentError> {
-    raise_descriptor_limit(loaded.config.host.descriptors);
+    #[cfg(target_os = "linux")]
+    limit::raise_descriptor_limit(loaded.config.host.descriptors);
     let (source, judge) = prepare(&loaded.config)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -103,29 +108,6 @@ pub fn run(loaded: Loaded, origin: Origin, log: LogLevel) -> Result<(), AgentErr
     // A file that hangs while it is looked at must not hold up the end.
     runtime.shutdown_background();
     ended
-}
-
-/// Descriptors for all but kept files of /proc: connections, readers, the log.
-const OTHER_DESCRIPTORS: u64 = 512;
-
-/// Raises the soft limit on open files to what `host.descriptors` takes, as far as the hard one allows. Most shells
-/// and units start programs with 1,024 (getrlimit(2)).
-fn raise_descriptor_limit(descriptors: usize) {
-    let wanted = (descriptors as u64).saturating_add(OTHER_DESCRIPTORS);
-    let limit = getrlimit(Resource::Nofile);
-    let (soft, hard) = (limit.current.unwrap_or(u64::MAX), limit.maximum.unwrap_or(u64::MAX));
-    if soft < wanted {
-        let raised = Rlimit { current: Some(wanted.min(hard)), maximum: limit.maximum };
-        if let Err(error) = setrlimit(Resource::Nofile, raised) {
-            tracing::warn!("cannot raise the limit on open files from {soft} to {wanted}: {error}");
-        }
-    }
-    if hard < wanted {
-        tracing::warn!(
-            "host.descriptors is {descriptors}, but at most {hard} files may be open; the rest is opened anew in each \
-             scan, which costs more CPU. Raise the hard limit (LimitNOFILE= of systemd, ulimit -Hn)"
-        );
-    }
 }
 
 /// Scans once and returns the page.
@@ -195,9 +177,8 @@ async fn serve(
     source: Box<dyn Source>,
     judge: Judge,
 ) -> Result<(), AgentError> {
-    let mut terminate = handler(SignalKind::terminate(), "handle SIGTERM")?;
-    let mut interrupt = handler(SignalKind::interrupt(), "handle SIGINT")?;
-    let hangup = handler(SignalKind::hangup(), "handle SIGHUP")?;
+    let refused = |error| AgentError::System("handle signals", error);
+    let (mut stop, hangup) = (Stop::handle().map_err(refused)?, Hangup::handle().map_err(refused)?);
     let started = clock::now();
     let (families, mut frozen) = watch::channel(Arc::new(Families::default()));
     let (fatal, mut failed) = watch::channel(None);
@@ -229,6 +210,7 @@ async fn serve(
     };
     start_threads(source, judge, questions.clone(), queue, shared)?;
     let story = Arc::new(Story::default());
+    #[cfg(target_os = "linux")]
     let site = control::Site {
         asker: Asker::new(questions.clone(), health.clone()),
         health: health.clone(),
@@ -240,13 +222,13 @@ async fn serve(
         reader: control::Reader::new(config.host.root.clone()),
     };
     // Removes the socket when dropped.
+    #[cfg(target_os = "linux")]
     let _control = control::start(&config.outputs.control, &origin.variables, site).await;
     let reach = Reach { judge: questions, log, health, reloads, story };
     tokio::spawn(Follower::new(origin, config, reach).follow(hangup));
     loop {
         tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
+            () = stop.asked() => break,
             Ok(name) = failed.wait_for(Option::is_some) => {
                 return Err(AgentError::GroupFailed(name.clone().unwrap_or_default()));
             }
@@ -258,10 +240,6 @@ async fn serve(
     }
     tracing::info!("stopping");
     Ok(())
-}
-
-fn handler(kind: SignalKind, what: &'static str) -> Result<Signal, AgentError> {
-    signal(kind).map_err(|error| AgentError::System(what, error))
 }
 
 /// Starts the two threads that turn scans into families. They end with the process: a read that hangs in the

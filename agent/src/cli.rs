@@ -77,8 +77,10 @@ pub enum Command {
         command: ConfigCommand,
     },
     /// Say which group a process counts in, and why; asks the running agent
+    #[cfg(target_os = "linux")]
     Explain(Explain),
     /// Say what can be read on this host by this user, what not, and what would help
+    #[cfg(target_os = "linux")]
     Doctor(Doctor),
     /// Print all metrics that there can be, with their labels and what they mean
     Metrics {

@@ -1,30 +1,19 @@
-//! The one place that reads the clock. Everything else gets a [`Timestamp`].
+//! The one place that reads the clock. Everything else gets a [`Timestamp`](procagent_core::time::Timestamp).
 
-use procagent_core::time::{Ns, Timestamp};
-use rustix::time::{ClockId, Timespec};
+#[cfg(not(unix))]
+mod other;
+#[cfg(unix)]
+mod unix;
 
-/// The three clocks, read one after the other (clock_gettime(2); none of the three can fail on Linux).
-#[allow(clippy::disallowed_methods, reason = "this is the place")]
-pub fn now() -> Timestamp {
-    let read = |clock| nanoseconds(rustix::time::clock_gettime(clock));
-    Timestamp { mono: read(ClockId::Monotonic), boot: read(ClockId::Boottime), wall: read(ClockId::Realtime) }
-}
-
-/// The CPU time that this process has used so far.
-#[allow(clippy::disallowed_methods, reason = "this is the place")]
-pub fn cpu_time() -> Ns {
-    nanoseconds(rustix::time::clock_gettime(ClockId::ProcessCPUTime))
-}
-
-/// A clock set before 1970 reads as 1970.
-fn nanoseconds(time: Timespec) -> Ns {
-    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
-    Ns::from_secs(seconds).plus(Ns(u64::try_from(time.tv_nsec).unwrap_or(0)))
-}
+#[cfg(not(unix))]
+pub use other::{cpu_time, now};
+#[cfg(unix)]
+pub use unix::{cpu_time, now};
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use procagent_core::time::Ns;
 
     #[test]
     fn clocks_move_forward() {

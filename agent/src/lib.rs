@@ -17,6 +17,7 @@
 //! | [`judge`] | one scan after the other: table, groups, collectors, registry |
 //! | [`rights`] | what needs which right |
 //! | [`own`] | the agent's own numbers |
+//! | [`signals`] | how the system asks it to end or to reload |
 //! | [`clock`] | the one place that reads the clock |
 //! | [`outputs`] | where numbers leave the agent |
 #![forbid(unsafe_code)]
@@ -26,6 +27,7 @@ pub mod cli;
 pub mod clock;
 pub mod commands;
 pub mod config;
+#[cfg(target_os = "linux")]
 pub mod control;
 pub mod explanation;
 pub mod judge;
@@ -33,7 +35,9 @@ pub mod logging;
 pub mod outputs;
 pub mod own;
 pub mod reload;
+#[cfg(target_os = "linux")]
 pub mod rights;
+pub mod signals;
 
 /// The version of the agent.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

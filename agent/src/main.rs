@@ -2,7 +2,9 @@
 
 use clap::Parser as _;
 use procagent::cli::{Cli, Command, ConfigCommand};
-use procagent::commands::{Failure, config, doctor, explain, metrics, run};
+use procagent::commands::{Failure, config, metrics, run};
+#[cfg(target_os = "linux")]
+use procagent::commands::{doctor, explain};
 use std::error::Error as _;
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -16,7 +18,9 @@ fn main() -> ExitCode {
         Some(Command::Config { command: ConfigCommand::Check { file, no_scan } }) => {
             config::check(file, no_scan)
         }
+        #[cfg(target_os = "linux")]
         Some(Command::Explain(options)) => explain::run(&options),
+        #[cfg(target_os = "linux")]
         Some(Command::Doctor(options)) => doctor::run(&options),
         Some(Command::Metrics { format }) => metrics::run(format),
     };

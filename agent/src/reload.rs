@@ -12,12 +12,12 @@ use crate::clock;
 use crate::config::{Config, ConfigError, Loaded, Request, Variables, load};
 use crate::logging::LogLevel;
 use crate::outputs::http::Health;
+use crate::signals::Hangup;
 use procagent_core::time::Ns;
 use std::path::PathBuf;
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::signal::unix::Signal;
 use tokio::sync::Notify;
 use watching::Watching;
 
@@ -84,12 +84,12 @@ impl Follower {
     }
 
     /// Follows for ever.
-    pub async fn follow(mut self, mut hangup: Signal) {
+    pub async fn follow(mut self, mut hangup: Hangup) {
         let changed = Arc::new(Notify::new());
         let mut watching = self.watch(&changed);
         loop {
             let asked = tokio::select! {
-                _ = hangup.recv() => true,
+                () = hangup.asked() => true,
                 () = changed.notified() => {
                     settle(&changed).await;
                     false

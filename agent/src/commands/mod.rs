@@ -1,10 +1,13 @@
 //! What the commands of the command line do, one a file.
 
 pub mod config;
+#[cfg(target_os = "linux")]
 pub mod doctor;
+#[cfg(target_os = "linux")]
 pub mod explain;
 pub mod metrics;
 pub mod run;
+#[cfg(target_os = "linux")]
 mod text;
 
 use crate::agent::AgentError;

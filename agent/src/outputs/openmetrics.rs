@@ -330,6 +330,15 @@ procagent_up 1
     }
 
     #[test]
+    fn an_empty_label_is_none() {
+        let families = families(vec![(CPU.desc(), vec![point(Some("a"), &[""], 0)])]);
+        for format in [Format::OpenMetrics, Format::Classic] {
+            let page = page(&families, format);
+            assert!(page.contains("process_cpu_time_seconds_total{group=\"a\"} 0\n"), "{page}");
+        }
+    }
+
+    #[test]
     fn label_values_are_hostile() {
         let cases = [
             (r#"say "hi""#, r#"say \"hi\""#),
@@ -339,7 +348,6 @@ procagent_up 1
             ("{a=\"b\"}", r#"{a=\"b\"}"#),
             ("\u{1f980}\u{fffd}", "\u{1f980}\u{fffd}"),
             ("\r\t\u{1b}[31m\u{7f}", "\r\t\u{1b}[31m\u{7f}"),
-            ("", ""),
         ];
         for (value, written) in cases {
             let families = families(vec![(CPU.desc(), vec![point(Some(value), &[value], 0)])]);

@@ -49,6 +49,11 @@ struct Told {
     program: u64,
 }
 
+/// How long the host has been running, of the grain of a second.
+pub fn uptime() -> Option<Ns> {
+    System::uptime().ok().map(Ns::from_secs)
+}
+
 impl Portable {
     /// Makes sure that `sysinfo` works here.
     ///
