@@ -93,3 +93,32 @@ impl Asker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use procagent_core::time::{Ns, Timestamp};
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicU64;
+    use std::sync::mpsc::sync_channel;
+
+    /// A judge that hangs does not take who asks it along.
+    #[test]
+    fn a_judge_that_hangs_is_not_waited_for_long() {
+        let (judge, queue) = sync_channel(1);
+        let now = || Timestamp { mono: Ns::from_secs(90), ..Timestamp::default() };
+        let health = Health::new(Arc::new(AtomicU64::new(0)), Ns::from_secs(5), now);
+        let asker = Asker::new(judge, health);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+        runtime.block_on(async {
+            let late = asker.ask(Question::Standing).await.unwrap_err().to_string();
+            assert!(late.starts_with("no answer within 2 s: a collector hangs"), "{late}");
+            assert!(late.contains("90 s ago"), "{late}");
+            let busy = asker.ask(Question::Standing).await.unwrap_err();
+            assert!(matches!(busy, Unanswered::Busy), "the first question is still in the queue");
+            drop(queue);
+            let gone = asker.ask(Question::Standing).await.unwrap_err();
+            assert!(matches!(gone, Unanswered::Gone));
+        });
+    }
+}

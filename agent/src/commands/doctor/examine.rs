@@ -45,7 +45,7 @@ pub fn examine(loaded: &Loaded) -> Result<Report, Failure> {
         descriptors: descriptors(config),
         process_files: PROCESS_FILES.iter().map(|name| process_file(name, &survey, &position)).collect(),
         host_files: host_files.collect(),
-        not_in_this_version: vec!["events", "source ebpf", "source portable"],
+        not_in_this_version: vec!["events", "source ebpf"],
     };
     report.complete = report.is_complete();
     report.advise();
@@ -114,7 +114,7 @@ fn rights(position: &Position) -> Rights {
 
 fn agent(config: &Config, loaded: &Loaded) -> Agent {
     let source_why = match config.source {
-        SourceChoice::Auto => "source: auto takes the best that works; this version has no other",
+        SourceChoice::Auto => "source: auto takes the best there is",
         SourceChoice::Procfs => "source: procfs",
         SourceChoice::Portable => {
             "source: portable; what follows is of /proc, which it does not use by itself"
