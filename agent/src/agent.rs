@@ -129,7 +129,8 @@ pub fn scan_into(
 
 /// A source and a judge as the configuration wants them.
 pub fn prepare(config: &Config) -> Result<(Box<dyn Source>, Judge), AgentError> {
-    let Opened { source, ticks_per_second } = source::open(config).map_err(AgentError::Source)?;
+    let Opened { mut source, ticks_per_second } = source::open(config).map_err(AgentError::Source)?;
+    source.set_budgets(config.collectors.budgets());
     let build = |(name, build): (_, fn(&Settings) -> _)| Some((name, build(&config.collectors)?));
     let collectors = procagent_collectors::ALL.iter().map(|plugin| (plugin.name, plugin.build));
     let collectors = collectors.filter_map(build).collect();
@@ -151,7 +152,7 @@ pub fn change(old: &Config, new: &Config) -> Change {
     let collectors: Vec<(&'static str, Option<Box<dyn Collector>>)> =
         plugins.map(|plugin| (plugin.name, (plugin.build)(&new.collectors))).collect();
     let grouping = (old.groups != new.groups).then(|| grouping(new));
-    Change { limits: limits(new), grouping, collectors }
+    Change { limits: limits(new), budgets: new.collectors.budgets(), grouping, collectors }
 }
 
 fn limits(config: &Config) -> Limits {
@@ -202,7 +203,7 @@ async fn serve(
     let counts = Arc::new(Counts::default());
     let shared = Shared {
         counts: Arc::clone(&counts),
-        pace: Arc::new(Pace::new(config.interval.into(), judge.needs())),
+        pace: Arc::new(Pace::new(config.interval.into(), judge.needs(), config.collectors.budgets())),
         reloads: Arc::clone(&reloads),
         families,
         last_tick,

@@ -8,7 +8,7 @@ use procagent_core::group::{GroupId, Groups, Settings};
 use procagent_core::plugin::{Collector, Host, Needs, Origin, Tick};
 use procagent_core::process::Pid;
 use procagent_core::registry::{Families, Registry, Samples};
-use procagent_core::snapshot::Snapshot;
+use procagent_core::snapshot::{Budgets, Snapshot};
 use procagent_core::table::Table;
 use procagent_core::time::{Ns, Timestamp};
 use serde::Serialize;
@@ -54,6 +54,8 @@ impl From<Settings> for Grouping {
 pub struct Change {
     /// The new bounds.
     pub limits: Limits,
+    /// How much time the source may take for what costs most.
+    pub budgets: Budgets,
     /// Another grouping, if it is another one.
     pub grouping: Option<Grouping>,
     /// Collectors to exchange, by name: for a new one, or for none. Others keep their state.
@@ -150,7 +152,7 @@ impl Judge {
 
     /// Goes on under another configuration. Counters of groups and collectors that stay are kept.
     pub fn change(&mut self, change: Change) {
-        let Change { limits, grouping, collectors } = change;
+        let Change { limits, grouping, collectors, budgets: _ } = change;
         self.limits = limits;
         self.table.set_remember(limits.remember);
         self.registry.set_limit(limits.series);

@@ -11,6 +11,7 @@
 #![forbid(unsafe_code)]
 
 use procagent_core::plugin::CollectorPlugin;
+use procagent_core::snapshot::Budgets;
 use procagent_core::switch::Switch;
 use serde::Deserialize;
 
@@ -29,6 +30,11 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// How much time the source may take for what costs most.
+    pub fn budgets(&self) -> Budgets {
+        self.process.on().map_or_else(Budgets::default, process::Settings::budgets)
+    }
+
     /// The collectors that are set otherwise in `other`, by name.
     pub fn differing(&self, other: &Settings) -> Vec<&'static str> {
         // Taken apart, so that settings which nobody compares do not compile.

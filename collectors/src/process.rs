@@ -1,6 +1,11 @@
 //! What the processes of a group use. OpenTelemetry's `process.*` names, summed over the group's members; what has
 //! no sum is said of the worst or the oldest member.
 
+mod settings;
+mod turns;
+
+pub use settings::{Settings, Smaps, Threads};
+
 use procagent_core::Error;
 use procagent_core::group::GroupId;
 use procagent_core::metric::{Counter, Desc, Gauge, Unit};
@@ -10,7 +15,7 @@ use procagent_core::registry::Samples;
 use procagent_core::snapshot::Reading;
 use procagent_core::table::Seen;
 use procagent_core::time::Ns;
-use serde::Deserialize;
+use turns::Turns;
 
 static CPU_TIME: Counter<1> = Counter::per_group(
     "process.cpu.time",
@@ -111,39 +116,47 @@ pub const PLUGIN: CollectorPlugin<crate::Settings> = CollectorPlugin {
     build: |settings| Some(Box::new(settings.process.on()?.build())),
 };
 
-const METRICS: &[&Desc] = &[
-    CPU_TIME.desc(),
-    MEMORY_USAGE.desc(),
-    MEMORY_VIRTUAL.desc(),
-    MEMORY_UTILIZATION.desc(),
-    DISK_IO.desc(),
-    DISK_OPERATIONS.desc(),
-    THREADS.desc(),
-    DESCRIPTORS.desc(),
-    DESCRIPTOR_UTILIZATION.desc(),
-    FAULTS.desc(),
-    UPTIME.desc(),
-    COUNT.desc(),
-    STARTED.desc(),
-    UNREADABLE.desc(),
-    GROUP_INFO.desc(),
-    GROUP_RESTARTS.desc(),
-    GROUP_FAILED.desc(),
-];
-
-/// The part `collectors.process` of the configuration.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Settings {}
+const METRICS: &[&Desc] = &{
+    let [pss, uss, swap, memory_age, switches, delay, threads_age, unread, skipped] = turns::METRICS;
+    [
+        CPU_TIME.desc(),
+        MEMORY_USAGE.desc(),
+        MEMORY_VIRTUAL.desc(),
+        MEMORY_UTILIZATION.desc(),
+        DISK_IO.desc(),
+        DISK_OPERATIONS.desc(),
+        THREADS.desc(),
+        DESCRIPTORS.desc(),
+        DESCRIPTOR_UTILIZATION.desc(),
+        FAULTS.desc(),
+        UPTIME.desc(),
+        COUNT.desc(),
+        STARTED.desc(),
+        UNREADABLE.desc(),
+        GROUP_INFO.desc(),
+        GROUP_RESTARTS.desc(),
+        GROUP_FAILED.desc(),
+        pss,
+        uss,
+        swap,
+        memory_age,
+        switches,
+        delay,
+        threads_age,
+        unread,
+        skipped,
+    ]
+};
 
 impl Settings {
     fn build(&self) -> Process {
-        Process::default()
+        Process { in_turns: self.needs(), totals: Vec::new(), known: Known::default() }
     }
 }
 
-#[derive(Default)]
 struct Process {
+    /// What is read in turns.
+    in_turns: Needs,
     /// One entry a group, by its number; kept from tick to tick for its memory.
     totals: Vec<Total>,
     known: Known,
@@ -192,6 +205,7 @@ struct Total {
     descriptor_utilization: Option<u64>,
     oldest: Ns,
     states: [u64; State::ALL.len()],
+    turns: Turns,
 }
 
 /// A sum that knows whether anything went into it.
@@ -212,7 +226,7 @@ impl Sum {
 
 impl Collector for Process {
     fn needs(&self) -> Needs {
-        Needs::IO | Needs::MEMORY | Needs::DESCRIPTORS | Needs::DETAILS
+        Needs::IO | Needs::MEMORY | Needs::DESCRIPTORS | Needs::DETAILS | self.in_turns
     }
 
     fn collect(&mut self, tick: &Tick<'_>, out: &mut Samples) -> Result<(), Error> {
@@ -222,7 +236,7 @@ impl Collector for Process {
             self.known.add(seen.reading);
             let age = tick.now.boot.since(tick.host.table.began(seen.process.id));
             if let Some(total) = self.totals.get_mut(seen.group.index()) {
-                total.add(&seen, age);
+                total.add(&seen, age, tick.now.mono);
             }
         }
         let groups = tick.host.groups;
@@ -234,9 +248,13 @@ impl Collector for Process {
             if let Some(health) = groups.health(group) {
                 out.add(&GROUP_RESTARTS, group, [], u64::from(health.restarted));
                 out.set(&GROUP_FAILED, group, [], u64::from(health.failed));
-                total.expect();
+                total.expect(self.in_turns);
             }
             total.publish(group, self.known, out);
+            total.turns.publish(group, total.members, self.in_turns, out);
+        }
+        if self.in_turns.contain(Needs::SMAPS) {
+            turns::publish_skipped(tick.seen(), out);
         }
         Ok(())
     }
@@ -244,8 +262,9 @@ impl Collector for Process {
 
 impl Total {
     /// Of an expected group that nobody belongs to, every sum is known: it is 0.
-    fn expect(&mut self) {
+    fn expect(&mut self, in_turns: Needs) {
         if self.members == 0 {
+            self.turns.expect(in_turns);
             self.io.get_or_insert_default();
             for sum in [&mut self.resident, &mut self.virtual_memory, &mut self.descriptors] {
                 sum.value = Some(0);
@@ -253,7 +272,7 @@ impl Total {
         }
     }
 
-    fn add(&mut self, seen: &Seen<'_>, age: Ns) {
+    fn add(&mut self, seen: &Seen<'_>, age: Ns, now: Ns) {
         let (reading, delta) = (seen.reading, seen.delta);
         // Kernel threads have no memory, files or I/O of their own, and what has ended has let go of them.
         let expected = !reading.kernel_thread && reading.state != State::Defunct;
@@ -288,6 +307,7 @@ impl Total {
         self.descriptor_utilization = self.descriptor_utilization.max(share);
         self.oldest = self.oldest.max(age);
         self.states[reading.state.index()] += 1;
+        self.turns.add(seen, expected, now);
     }
 
     fn publish(&self, group: GroupId, known: Known, out: &mut Samples) {
@@ -375,7 +395,7 @@ mod tests {
 
     #[test]
     fn a2_found_running_counts_from_second_sight_and_born_counts_all() {
-        let (mut bench, mut process) = (Bench::default(), Process::default());
+        let (mut bench, mut process) = (Bench::default(), Settings::default().build());
         let old = |cpu| (used(reading(10, 50), Ns(cpu)), "old");
         let families = bench.tick(&mut process, &scan(10, &[old(700)]));
         assert_eq!(cpu(&families, "old"), Some(0));
@@ -389,7 +409,7 @@ mod tests {
 
     #[test]
     fn the_exit_of_a_member_takes_nothing_back() {
-        let (mut bench, mut process) = (Bench::default(), Process::default());
+        let (mut bench, mut process) = (Bench::default(), Settings::default().build());
         let member = |pid, cpu| (used(reading(pid, 50), Ns(cpu)), "a");
         bench.tick(&mut process, &scan(10, &[member(1, 100), member(2, 100)]));
         bench.tick(&mut process, &scan(15, &[member(1, 150), member(2, 130)]));
@@ -402,7 +422,7 @@ mod tests {
 
     #[test]
     fn empty_group_start_time_is_absent() {
-        let (mut bench, mut process) = (Bench::default(), Process::default());
+        let (mut bench, mut process) = (Bench::default(), Settings::default().build());
         let families = bench.tick(&mut process, &scan(10, &[(reading(1, 500), "a")]));
         assert_eq!(gauge(&families, "process.uptime", "a"), Some(Ns::from_secs(5).0));
         let families = bench.tick(&mut process, &scan(15, &[]));
@@ -411,7 +431,7 @@ mod tests {
 
     #[test]
     fn a10_unreadable_is_absent_and_counted_and_leaves_the_other_fields() {
-        let (mut bench, mut process) = (Bench::default(), Process::default());
+        let (mut bench, mut process) = (Bench::default(), Settings::default().build());
         let mut full = reading(1, 0);
         full.resident_memory = Some(4096);
         full.usage.io = Some(Io { read_bytes: 1, ..Io::default() });
@@ -429,9 +449,9 @@ mod tests {
 
     #[test]
     fn what_the_source_cannot_know_is_absent_and_a_total_is_no_user_time() {
-        let (mut bench, mut process) = (Bench::default(), Process::default());
+        let (mut bench, mut process) = (Bench::default(), Settings::default().build());
         let bare = |cpu, bytes| {
-            let mut reading = reading(1, 50);
+            let mut reading = reading(1, 0);
             (reading.threads, reading.nice) = (None, None);
             let io = Io { read_bytes: bytes, ..Io::default() };
             reading.usage = Usage { runtime: Ns(cpu), io: Some(io), ..Usage::default() };
@@ -464,7 +484,7 @@ mod tests {
         let rules = vec![Rule::build(&text).unwrap()];
         let health = Health { every: Ns::from_secs(5), retries: 2 };
         let groups = Groups::new(group::Settings { rules, health, ..group::Settings::default() });
-        let (mut bench, mut process) = (Bench::new(groups, Registry::new(1000)), Process::default());
+        let (mut bench, mut process) = (Bench::new(groups, Registry::new(1000)), Settings::default().build());
         let families = bench.tick(&mut process, &scan(10, &[(reading(1, 0), "plain")]));
         assert_eq!(
             (cpu(&families, "db"), gauge(&families, "process.memory.usage", "db")),
@@ -492,7 +512,7 @@ mod tests {
 
     #[test]
     fn memory_is_a_level() {
-        let (mut bench, mut process) = (Bench::default(), Process::default());
+        let (mut bench, mut process) = (Bench::default(), Settings::default().build());
         let with = |bytes| {
             let mut reading = reading(1, 0);
             reading.resident_memory = Some(bytes);
@@ -505,7 +525,7 @@ mod tests {
 
     #[test]
     fn a4_a5_utilization_is_that_of_the_worst_member() {
-        let (mut bench, mut process) = (Bench::default(), Process::default());
+        let (mut bench, mut process) = (Bench::default(), Settings::default().build());
         let with = |pid, resident, limit, open, most| {
             let mut reading = reading(pid, 0);
             (reading.resident_memory, reading.memory_limit) = (Some(resident), limit);
@@ -521,7 +541,7 @@ mod tests {
 
     #[test]
     fn kernel_threads_and_zombies_are_not_called_unreadable() {
-        let (mut bench, mut process) = (Bench::default(), Process::default());
+        let (mut bench, mut process) = (Bench::default(), Settings::default().build());
         let mut thread = reading(2, 0);
         thread.kernel_thread = true;
         let mut zombie = reading(3, 0);

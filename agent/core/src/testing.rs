@@ -32,7 +32,7 @@ pub fn reading(pid: u32, start: u64) -> Reading {
         parent: Pid(1),
         state: State::Sleeping,
         kernel_thread: false,
-        usage: Usage { io: None, ..Usage::NEWBORN },
+        usage: Usage { io: None, context_switches: None, delay: None, ..Usage::NEWBORN },
         threads: Some(1),
         nice: Some(0),
         virtual_memory: None,

@@ -102,9 +102,9 @@ pub fn judge_loop(mut judge: Judge, queue: &Receiver<Message>, free: &SyncSender
                 }
             }
             Message::Change(change) => {
-                let interval = change.limits.collector;
+                let (interval, budgets) = (change.limits.collector, change.budgets);
                 judge.change(change);
-                shared.pace.change(interval, judge.needs());
+                shared.pace.change(interval, judge.needs(), budgets);
             }
             Message::Ask(question) => question.answer(&judge),
             Message::NoMoreScans => return,

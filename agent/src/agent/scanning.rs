@@ -5,7 +5,7 @@ use crate::clock;
 use crate::judge::describe;
 use procagent_core::Error;
 use procagent_core::plugin::Needs;
-use procagent_core::snapshot::{Snapshot, Source};
+use procagent_core::snapshot::{Budgets, Snapshot, Source};
 use procagent_core::time::Ns;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
@@ -33,20 +33,21 @@ pub struct Pace {
 struct Beat {
     interval: Ns,
     needs: Needs,
+    budgets: Budgets,
     /// Counts the changes.
     version: u64,
 }
 
 impl Pace {
     /// At first.
-    pub fn new(interval: Ns, needs: Needs) -> Pace {
-        Pace { beat: Mutex::new(Beat { interval, needs, version: 0 }), changed: Condvar::new() }
+    pub fn new(interval: Ns, needs: Needs, budgets: Budgets) -> Pace {
+        Pace { beat: Mutex::new(Beat { interval, needs, budgets, version: 0 }), changed: Condvar::new() }
     }
 
     /// From now on. The next scan begins at once, so that what was changed shows.
-    pub fn change(&self, interval: Ns, needs: Needs) {
+    pub fn change(&self, interval: Ns, needs: Needs, budgets: Budgets) {
         let mut beat = self.lock();
-        *beat = Beat { interval, needs, version: beat.version + 1 };
+        *beat = Beat { interval, needs, budgets, version: beat.version + 1 };
         self.changed.notify_all();
     }
 
@@ -86,6 +87,7 @@ pub fn scan_loop(
 ) {
     let _last_word = LastWord(judge);
     let mut beat = pace.now();
+    source.set_budgets(beat.budgets);
     let mut due = clock::now().mono;
     let mut failing = false;
     let mut spare = None;
@@ -95,6 +97,7 @@ pub fn scan_loop(
         due = next;
         if let Some(changed) = pace.sleep(due.since(clock::now().mono), beat) {
             (beat, due) = (changed, clock::now().mono);
+            source.set_budgets(beat.budgets);
         }
         due = due.plus(beat.interval);
         let mut snapshot: Snapshot = match spare.take().map_or_else(|| free.try_recv(), Ok) {
@@ -162,12 +165,12 @@ mod tests {
 
     #[test]
     fn a_change_of_pace_ends_the_sleep() {
-        let pace = Arc::new(Pace::new(Ns::from_secs(3600), Needs::NOTHING));
+        let pace = Arc::new(Pace::new(Ns::from_secs(3600), Needs::NOTHING, Budgets::default()));
         let known = pace.now();
         assert!(pace.sleep(Ns(1), known).is_none());
         let other = Arc::clone(&pace);
         let sleeper = std::thread::spawn(move || other.sleep(Ns::from_secs(3600), known));
-        pace.change(Ns(5), Needs::IO);
+        pace.change(Ns(5), Needs::IO, Budgets::default());
         let beat = sleeper.join().unwrap().unwrap();
         assert_eq!((beat.interval, beat.needs), (Ns(5), Needs::IO));
         assert!(pace.sleep(Ns::from_secs(3600), known).is_some(), "also when it came before the sleep");

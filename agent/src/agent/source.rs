@@ -30,6 +30,7 @@ fn procfs(config: &Config) -> Result<Opened, Error> {
     let settings = Settings {
         root: config.host.root.clone(),
         descriptors: config.host.descriptors,
+        clock: || crate::clock::now().mono,
         ..Settings::default()
     };
     let ticks_per_second = settings.ticks_per_second;
