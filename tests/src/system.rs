@@ -121,6 +121,12 @@ pub fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// A file as it is; panics with its name.
+pub fn read_bytes(path: impl AsRef<Path>) -> Vec<u8> {
+    let path = path.as_ref();
+    std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
 /// A file as text, if it is there and can be read.
 pub fn try_read(path: impl AsRef<Path>) -> Option<String> {
     let mut text = String::new();
