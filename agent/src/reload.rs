@@ -147,11 +147,12 @@ impl Follower {
                 restart.join(", ")
             );
         }
+        // Before the scan that shows the change, which begins as soon as the judge knows.
+        self.reach.reloads.succeeded(clock::now().wall);
         let change = agent::change(&self.config, &config);
         self.tell_judge(Message::Change(change)).await;
         self.reach.log.set(config.log.level);
         self.reach.health.set_interval(Ns::from(config.interval));
-        self.reach.reloads.succeeded(clock::now().wall);
         self.config = config;
         let file = loaded.file.map_or_else(|| "none".to_owned(), |file| file.display().to_string());
         let what = if changed.is_empty() { "nothing".to_owned() } else { changed.join(", ") };
