@@ -88,7 +88,7 @@ fn settings() -> Settings {
             _ => Conditions { name: list(format!("daemon-{index}")), ..Conditions::default() },
         };
         let group = if index % 10 < 2 { "{name}:{app}".to_owned() } else { format!("group-{index}") };
-        let descendants = index % 4 == 0;
+        let descendants = index.is_multiple_of(4);
         let text = RuleText { group, conditions, descendants, ..RuleText::default() };
         Rule::build(&text).expect("the rule is right")
     };

@@ -1,6 +1,13 @@
 //! Memory of the running agent at 300 and at 10,000 processes: resident, and what its memory control group is charged
 //! with, which includes the kernel's share of kept descriptors.
 //! `cargo bench -p procagent-tests --bench memory`; exits with 1 when a budget is broken.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a bench: what is not as expected ends it"
+)]
 
 use procagent_tests::crowd::{crowd, release_binary, resident};
 use procagent_tests::system::{Program, command, free_port, listener, read, try_read, wait_for};

@@ -1,5 +1,12 @@
 //! What watching a crowd costs, against prometheus-process-exporter in the same run: CPU per process and scrape.
 //! `cargo bench -p procagent-tests --bench peer`; exits with 1 when the budget is broken.
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    missing_docs,
+    reason = "a bench: what is not as expected ends it"
+)]
 
 use procagent_tests::crowd::{cpu_microseconds, crowd, release_binary};
 use procagent_tests::page::Page;

@@ -77,6 +77,7 @@ impl Socket {
             _ => {}
         }
         // Of two agents that start at once, one looks and makes before the other looks.
+        #[allow(clippy::disallowed_methods, reason = "the agent's own folder")]
         let lock = rustix::fs::openat(CWD, folder, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| io::Error::other("another agent is making one there at this moment"))?;

@@ -176,6 +176,7 @@ mod tests {
     use crate::procfs::parse;
     use rustix::fs::{CWD, Mode, OFlags, openat};
 
+    #[allow(clippy::disallowed_methods, reason = "no file of a process")]
     fn descriptor() -> OwnedFd {
         openat(CWD, c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).unwrap()
     }

@@ -1,4 +1,5 @@
 //! The open /proc: every open and every read of it goes through here. All descriptors are close-on-exec.
+#![allow(clippy::disallowed_methods, reason = "this is the place that opens files of processes")]
 
 use super::parse::Malformed;
 use procagent_core::snapshot::Reason;

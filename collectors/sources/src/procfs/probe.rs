@@ -1,5 +1,9 @@
 //! Which files of /proc can be read here, and what the kernel says where one cannot: for reports, not for numbers.
 //! Reads may hang as any read of a process may; whoever probes does so on a thread that can be left behind.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tries every file of a process, for people who wait for the answer"
+)]
 
 use super::files::{PidPath, ProcDir, ReadError, open_at, read_all, read_start};
 use super::parse;

@@ -1,5 +1,6 @@
 //! Context switches and delays. What /proc/PID says of them is of the first thread alone, so a process of several
 //! has every thread of /proc/PID/task read: in turns, within a budget of reading time, at the end of the scan.
+#![allow(clippy::disallowed_methods, reason = "opens folders of threads")]
 
 use super::entry::{Entries, Entry};
 use super::files::{PidPath, ProcDir, ReadError, open_at, read_start};
