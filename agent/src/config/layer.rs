@@ -57,7 +57,7 @@ pub struct Groups {
     pub presets: Option<Vec<Preset>>,
     pub health: Option<Health>,
     pub rules: Option<Vec<Spanned<Rule>>>,
-    /// What `rules` and `presets` amount to; [`super::rules::check`] fills it in.
+    /// What `rules` and `presets` amount to; filled in when they were checked.
     #[serde(skip)]
     pub checked: Option<Vec<CheckedRule>>,
 }
