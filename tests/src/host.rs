@@ -1,6 +1,7 @@
 //! A made-up host: a folder whose `proc` looks like /proc. Processes come, change and go as a test says.
 //!
-//! Files are written in place, so that a source which keeps them open sees each change, as with the kernel's.
+//! The source opens files of such a tree anew at each scan; it keeps only those of a real /proc open. What depends
+//! on kept descriptors is tested with real processes.
 
 use crate::system::{link, write};
 use std::fmt::Write as _;
@@ -303,7 +304,7 @@ impl FakeHost {
 
     /// Ends a process: its folder is gone.
     pub fn end(&self, pid: u32) {
-        // Who keeps files of it open reads nothing more from them; the kernel says ESRCH then.
+        // A scan that has just opened one reads nothing more from it; the kernel says ESRCH then.
         for name in ["stat", "statm", "status", "io", "cmdline"] {
             write(self.file(pid, name), "");
         }

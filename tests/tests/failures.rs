@@ -4,13 +4,14 @@
 use procagent_tests::agent::{Agent, binary, procagent};
 use procagent_tests::host::{FakeHost, FakeProcess};
 use procagent_tests::http;
+use procagent_tests::page::Page;
 use procagent_tests::prometheus::Prometheus;
 use procagent_tests::skip;
-use procagent_tests::system::{self, command, run, said, time, wait_for};
+use procagent_tests::system::{self, command, run, said, wait_for};
 use rustix::process::Signal;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// The agent ends at once on this configuration: its exit code and what it says.
@@ -110,7 +111,59 @@ fn failure_no_privilege() {
     let denied = page.metric("procagent_errors_total").label("reason", "denied").sum();
     assert!(denied > 0.0, "somebody else's processes are there");
     let log = agent.log();
-    assert!(log.lines().count() < 20, "one line, not one a process:\n{log}");
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("denied")).collect();
+    assert!(lines.len() == 1 && lines[0].contains(" WARN "), "one line, not one a process or a scan:\n{log}");
+    for field in ["io", "exe"] {
+        assert!(lines[0].contains(&format!("{field} of ")), "{log}");
+    }
+}
+
+/// Two rights, as `setpriv` names them, given so that they survive the change of user and exec: those of the
+/// systemd unit and of the DaemonSet, and no other.
+const TWO_RIGHTS: [&str; 9] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--bounding-set=-all,+sys_ptrace,+dac_read_search",
+    "--inh-caps=-all,+sys_ptrace,+dac_read_search",
+    "--ambient-caps=-all,+sys_ptrace,+dac_read_search",
+    "--no-new-privs",
+    "--",
+];
+
+/// j5: what root's processes read and write, and which program they are, can be read with the two rights that every
+/// deployment gives, and not without.
+#[test]
+fn j5_two_rights_are_enough() {
+    const TEST: &str = "j5_two_rights_are_enough";
+    if !system::root() {
+        return skip(TEST, "only root can give rights");
+    }
+    let Some(nobody) = nobody(TEST) else { return };
+    let directory = tempfile::TempDir::new().unwrap();
+    // Known by its exe alone: the name that it was started by is that of a link, and its arguments name another.
+    let (program, name) = (directory.path().join("exe-of-root"), directory.path().join("comm-of-root"));
+    std::fs::copy(system::find("sleep").unwrap(), &program).unwrap();
+    std::os::unix::fs::symlink(&program, &name).unwrap();
+    let mut line = command(&name);
+    std::os::unix::process::CommandExt::arg0(&mut line, "neither");
+    let _running = system::Program::start(line.arg("600"));
+
+    let page = |prefix: &[&str]| {
+        let agent = Agent::launch("interval: 500ms", prefix);
+        agent.wait_ready();
+        agent.next_page(2)
+    };
+    let has = |page: &Page, metric: &str, group: &str| !page.metric(metric).label("group", group).is_absent();
+    let with = page(&TWO_RIGHTS);
+    assert!(has(&with, "process_thread_count", "exe-of-root"), "exe is read");
+    assert!(has(&with, "process_disk_io_bytes_total", "exe-of-root"), "io is read");
+    assert!(has(&with, "process_unix_file_descriptor_count", "exe-of-root"), "descriptors are counted");
+    let without = page(nobody);
+    assert!(has(&without, "process_thread_count", "comm-of-root"), "comm is all there is");
+    assert!(!has(&without, "process_thread_count", "exe-of-root"));
+    assert!(!has(&without, "process_disk_io_bytes_total", "comm-of-root"));
 }
 
 /// a10: what is denied is absent and counted, and costs no other field.
@@ -174,7 +227,7 @@ fn failure_scan_hangs() {
     let host = FakeHost::new();
     let mut agent = Agent::start(&on(&host));
     let stands = |agent: &Agent| agent.page().metric("procagent_scan_time_seconds").value();
-    // Of a process that is new: what the source knows it keeps open.
+    // Of a process that is new; in a made-up tree no file is kept open, so that any other would do as well.
     host.hang(71, "stat");
     wait_for(Duration::from_secs(20), "the scan to hang", || {
         let before = stands(&agent);
@@ -236,35 +289,90 @@ fn ends_on(signal: Signal) {
     });
 }
 
-/// A thousand connections that send half a request, or nothing, leave a real scrape unharmed.
+/// A thousand connections that send half a request, drop by drop, or nothing, and come again as often as the agent
+/// closes them: every scrape of a real Prometheus meanwhile succeeds, and soon.
 #[test]
 fn slow_clients_leave_a_real_scrape_unharmed() {
     raise_descriptor_limit();
     let agent = Agent::start("interval: 1s");
-    let mut slow = Vec::new();
-    for number in 0..1000 {
-        // Beyond its limit the agent may leave a connection in the queue, or close it.
-        let address = ([127, 0, 0, 1], agent.port).into();
-        let Ok(mut stream) = TcpStream::connect_timeout(&address, Duration::from_millis(50)) else {
-            continue;
-        };
-        if number % 2 == 0 {
-            let _may_be_closed = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ");
-        }
-        slow.push(stream);
-    }
-    assert!(slow.len() > 100, "only {} connections", slow.len());
-    let (page, took) = time(|| {
-        wait_for(Duration::from_secs(60), "a page", || http::try_get(agent.port, "/metrics", &[]).ok())
-    });
-    assert_eq!(page.status, 200, "after {took:?}");
     let Some(prometheus) = Prometheus::scraping(agent.port) else {
         return skip("slow_clients_leave_a_real_scrape_unharmed", "prometheus is not installed");
     };
-    let up = wait_for(Duration::from_secs(60), "a scrape", || {
-        prometheus.query("up == 1").unwrap().first().cloned()
+    prometheus.wait_query("up == 1", Duration::from_secs(30));
+    let (stop, opened) = (AtomicBool::new(false), AtomicUsize::new(0));
+    std::thread::scope(|scope| {
+        let _stop = OnDrop(|| stop.store(true, Ordering::Relaxed));
+        scope.spawn(|| {
+            let mut slow = SlowClients::new(agent.port);
+            while !stop.load(Ordering::Relaxed) {
+                opened.fetch_add(slow.refill(), Ordering::Relaxed);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        wait_for(Duration::from_secs(60), "all clients to be there", || {
+            (opened.load(Ordering::Relaxed) >= SLOW_CLIENTS).then_some(())
+        });
+        // Twenty seconds under that load, and a whole window of scrapes in them.
+        let value =
+            |expression: &str| prometheus.query(expression).unwrap().first().map(|one| one.samples[0].1);
+        let now = || value("max(timestamp(up))").unwrap_or_default();
+        let begun = now();
+        wait_for(Duration::from_secs(120), "a window of scrapes", || (now() >= begun + 21.0).then_some(()));
+        assert_eq!(value("min_over_time(up[20s])"), Some(1.0));
+        assert!(value("count_over_time(up[20s])") >= Some(15.0), "every second");
+        let longest = value("max_over_time(scrape_duration_seconds[20s])").unwrap();
+        assert!(longest < 2.0, "{longest} s");
     });
-    assert_eq!(up.samples[0].1, 1.0);
+    // The agent has closed some, or the flood was none.
+    assert!(opened.into_inner() > SLOW_CLIENTS);
+}
+
+/// As many as one script can easily open.
+const SLOW_CLIENTS: usize = 1000;
+
+/// Connections that never finish a request.
+struct SlowClients {
+    port: u16,
+    streams: Vec<Option<TcpStream>>,
+}
+
+impl SlowClients {
+    fn new(port: u16) -> SlowClients {
+        SlowClients { port, streams: (0..SLOW_CLIENTS).map(|_| None).collect() }
+    }
+
+    /// Opens again what was closed, sends one more byte of each slow head, and says how many were opened.
+    fn refill(&mut self) -> usize {
+        let mut opened = 0;
+        for (number, slot) in self.streams.iter_mut().enumerate() {
+            let half_open = number % 2 == 0;
+            let lives = slot
+                .as_mut()
+                .is_some_and(|stream| lives(stream) && (half_open || stream.write(b"x").is_ok()));
+            if lives {
+                continue;
+            }
+            let address = ([127, 0, 0, 1], self.port).into();
+            // Where its queue is full, the next round tries again.
+            *slot = TcpStream::connect_timeout(&address, Duration::from_millis(50)).ok();
+            let Some(stream) = slot else { continue };
+            stream.set_nonblocking(true).unwrap();
+            if !half_open {
+                let _may_be_closed = stream.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nX-Slow: ");
+            }
+            opened += 1;
+        }
+        opened
+    }
+}
+
+/// Whether the other end has not closed it. It may answer before, for instance that it took too long.
+fn lives(stream: &mut TcpStream) -> bool {
+    match std::io::Read::read(stream, &mut [0; 256]) {
+        Ok(0) => false,
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+    }
 }
 
 fn raise_descriptor_limit() {
