@@ -150,19 +150,31 @@ fn memory_that_hangs_does_not_block() {
     for pid in [5, 6] {
         tree.fifo(&format!("proc/{pid}/smaps_rollup"));
     }
-    let mut procfs = tree.open(DEADLINE);
+    let mut procfs = tree.open(Duration::from_millis(300));
     let snapshot = scan(&mut procfs, 1);
-    assert_eq!(errors(&snapshot), [(Field::Smaps, Reason::Timeout, 2)]);
-    for pid in 1..=40 {
-        assert_eq!(pss(&snapshot, pid).is_none(), [5, 6].contains(&pid), "{pid}");
+    assert_eq!((snapshot.details.len(), errors(&snapshot)), (40, vec![(Field::Smaps, Reason::Timeout, 1)]));
+    // Nobody waits for the others after that; they come with later scans. The second that hangs is given up when
+    // something else is asked for.
+    let (mut hung, mut second) = (1, 2);
+    while hung < 2 {
+        assert!(second < 1000);
+        std::thread::sleep(Duration::from_millis(5));
+        tree.process(1000 + second, "more", 1000);
+        hung += scan(&mut procfs, u64::from(second)).errors.get(Field::Smaps, Reason::Timeout);
+        second += 1;
     }
-    assert_eq!(snapshot.details.len(), 40);
-    assert_eq!(errors(&scan(&mut procfs, 100)), [], "in quarantine");
+    let all = (0..1000).any(|_| {
+        std::thread::sleep(Duration::from_millis(5));
+        let snapshot = scan(&mut procfs, 60);
+        (1..=40).all(|pid| pss(&snapshot, pid).is_none() == [5, 6].contains(&pid))
+    });
+    assert!(all);
+    assert_eq!(errors(&scan(&mut procfs, 60)), [], "in quarantine");
     // One comes back.
     let mut late = std::fs::OpenOptions::new().write(true).open(tree.path("proc/5/smaps_rollup")).unwrap();
     late.write_all(smaps_rollup(99, 1, 1, 1).as_bytes()).unwrap();
     drop(late);
-    let came = (101..1000).any(|second| {
+    let came = (1001..2000).any(|second| {
         std::thread::sleep(Duration::from_millis(5));
         pss(&scan(&mut procfs, second), 5) == Some(99)
     });
@@ -217,11 +229,10 @@ fn memory_is_read_within_its_budget_and_everyone_has_a_turn() {
         let snapshot = scan_for(&mut procfs, needs, 100 + scan * 5);
         read.push((1..=40).filter(|pid| pss(&snapshot, *pid).is_some()).count());
     }
-    // Readers that work at the same time may each overdraw by one.
-    assert!((12..=16).contains(&read[0]), "{read:?}");
+    assert_eq!(read[0], 12, "{read:?}");
     // 12 ms a minute are 1 ms a scan.
     let in_a_minute = read[12] - read[0];
-    assert!((9..=13).contains(&in_a_minute), "{read:?}");
+    assert!((11..=12).contains(&in_a_minute), "{read:?}");
     assert_eq!(read[40], 40, "{read:?}");
 }
 

@@ -98,6 +98,12 @@ pub(super) struct Job {
     pub ask: Ask,
 }
 
+impl Job {
+    fn is_about_memory(self) -> bool {
+        matches!(self.ask, Ask::Smaps(_))
+    }
+}
+
 #[derive(Debug)]
 struct Reader {
     thread: JoinHandle<()>,
@@ -176,7 +182,7 @@ impl Readers {
                 Err(_) => {
                     self.give_up(|reader| !reader.runs());
                     // Nobody waits longer for large memory, which takes its time; it comes with a later scan.
-                    self.awaited.retain(|_, job| !matches!(job.ask, Ask::Smaps(_)));
+                    self.awaited.retain(|_, job| !job.is_about_memory());
                 }
             }
         }
@@ -197,6 +203,7 @@ impl Readers {
 
     /// Gives up on reads that hang.
     fn give_up(&mut self, hangs: impl Fn(&ReaderState) -> bool) {
+        let before = self.outcomes.len();
         for reader in &self.readers {
             let Some(job) = *lock(&reader.state.current) else { continue };
             if !reader.state.abandoned.load(Ordering::Relaxed) && hangs(&reader.state) {
@@ -204,6 +211,10 @@ impl Readers {
                 self.awaited.remove(&job.number);
                 self.outcomes.push_back(Outcome { job, end: End::Stuck });
             }
+        }
+        // Only now, for whoever takes up the next job has not had its time.
+        for outcome in self.outcomes.range(before..) {
+            self.tools.queue.ended(outcome.job);
         }
         if self.many_hang() {
             self.refuse(|ask| matches!(ask, Ask::Smaps(_)));
@@ -261,6 +272,7 @@ fn work(tools: &Tools, state: &ReaderState) {
             Ask::Passwd(known) => Answer::Passwd(passwd::read(&tools.passwd, known)),
         };
         *lock(&state.current) = None;
+        tools.queue.ended(job);
         if tools.answer.send((job, answer)).is_err() {
             return;
         }
@@ -277,6 +289,9 @@ struct Queue {
 #[derive(Debug, Default)]
 struct Jobs {
     waiting: VecDeque<Job>,
+    /// The one job about memory that somebody has: read at the same time they would hold up each other, and their
+    /// times could not be told apart.
+    memory: Option<u64>,
     closed: bool,
 }
 
@@ -294,11 +309,27 @@ impl Queue {
             if jobs.closed {
                 return None;
             }
-            if let Some(job) = jobs.waiting.pop_front() {
+            let place = match jobs.memory {
+                None => Some(0),
+                Some(_) => jobs.waiting.iter().position(|job| !job.is_about_memory()),
+            };
+            if let Some(job) = place.and_then(|place| jobs.waiting.remove(place)) {
+                if job.is_about_memory() {
+                    jobs.memory = Some(job.number);
+                }
                 begin(job);
                 return Some(job);
             }
             jobs = self.come.wait(jobs).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// A job was done, or given up.
+    fn ended(&self, job: Job) {
+        let mut jobs = lock(&self.jobs);
+        if jobs.memory == Some(job.number) {
+            jobs.memory = None;
+            self.come.notify_one();
         }
     }
 
