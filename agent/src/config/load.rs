@@ -57,7 +57,23 @@ pub fn load(request: Request, variables: &Variables) -> Result<Loaded, ConfigErr
     };
     let below = from_variables(variables)?.over(Config::default());
     let config = from_command_line(request).over(from_file.over(below));
+    expected_fit(&config, file.as_deref())?;
     Ok(Loaded { config, file })
+}
+
+/// An expected group that folds for want of room would not be there at all.
+fn expected_fit(config: &Config, file: Option<&Path>) -> Result<(), ConfigError> {
+    let (limit, expected) = (config.groups.limit, config.groups.settings().expected().len());
+    if expected <= limit {
+        return Ok(());
+    }
+    let origin = file.map_or_else(|| "configuration".to_owned(), |file| file.display().to_string());
+    let mut error = ConfigError::whole(
+        origin,
+        format!("{expected} groups are expected, but there is room for {limit} only"),
+    );
+    error.key = "groups.limit".into();
+    Err(error)
 }
 
 #[allow(clippy::disallowed_methods, reason = "the configuration is no file of a process")]
