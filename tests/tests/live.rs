@@ -1,9 +1,11 @@
 //! The numbers of one process against what the kernel says of it, on this host.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "test code")]
 
-use procagent_tests::agent::{Agent, status_field};
+use procagent_tests::agent::{Agent, procagent, status_field};
 use procagent_tests::page::Page;
-use procagent_tests::system::{self, wait_for};
+use procagent_tests::system::{self, run, said, wait_for};
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -112,4 +114,46 @@ fn the_host_is_that_of_proc() {
     assert_eq!(page.metric("system_cpu_logical_count").value(), cpus as f64);
     let by_state = page.metric("system_process_count").sum();
     assert_eq!(page.metric("procagent_process_count").sum(), by_state, "every process is in one group");
+}
+
+/// The catalogue that the binary prints, by the name of the family in OpenMetrics: type and labels.
+fn catalogue() -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let output = run(procagent().args(["metrics", "--format", "json"]));
+    assert!(output.status.success(), "{}", said(&output));
+    let metrics: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let of = |metric: &Value| {
+        let name = text(&metric["prometheus"]);
+        let labels = metric["prometheus_labels"].as_array().unwrap().iter().map(text).collect();
+        (name.strip_suffix("_total").unwrap_or(&name).to_owned(), (text(&metric["kind"]), labels))
+    };
+    metrics.iter().map(of).collect()
+}
+
+/// Every family and label of a real page is in the catalogue with its type; and every label that the catalogue
+/// declares for a family on the page is on one of its series.
+#[test]
+fn a_real_page_is_what_the_catalogue_says() {
+    let agent = Agent::start("interval: 500ms");
+    let page = agent.next_page(3);
+    let catalogue = catalogue();
+    for (family, kind) in page.types() {
+        let (declared, _) =
+            catalogue.get(family).unwrap_or_else(|| panic!("{family} is not in the catalogue"));
+        // Whether a gauge is called so or a sum that may fall: OpenMetrics knows only gauges.
+        assert_eq!(kind, declared, "{family}");
+    }
+    let mut seen: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for sample in page.samples() {
+        let end = ["_total", "_created"].into_iter().find_map(|end| sample.name.strip_suffix(end));
+        let family = end.filter(|family| page.types().contains_key(*family)).unwrap_or(&sample.name);
+        assert!(page.types().contains_key(family), "{} is of no family", sample.name);
+        seen.entry(family).or_default().extend(sample.labels.keys().map(String::as_str));
+    }
+    for (family, labels) in seen {
+        let declared = catalogue[family].1.iter().map(String::as_str).collect();
+        assert_eq!(labels, declared, "{family}");
+    }
+    // What a host always has is on the page at all.
+    assert!(page.types().len() * 4 > catalogue.len() * 3, "{} of {}", page.types().len(), catalogue.len());
 }
