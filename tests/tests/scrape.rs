@@ -74,6 +74,68 @@ fn a2_cpu_time_between_two_samples_is_that_of_the_process() {
     assert!((counted / used - 1.0).abs() < 0.05, "{counted} s counted, {used} s used");
 }
 
+/// Set in the environment of the child that is busy.
+const BUSY: &str = "TEST_OF_TWO_BUSY_THREADS";
+
+/// a2: two busy threads rate above one CPU, and of the first sample alone there is no rate, rather than one of 0.
+#[test]
+fn a2_two_busy_threads_rate_above_one_cpu_and_one_sample_has_no_rate() {
+    const TEST: &str = "a2_two_busy_threads_rate_above_one_cpu_and_one_sample_has_no_rate";
+    if std::env::var_os(BUSY).is_some() {
+        return be_busy();
+    }
+    if std::thread::available_parallelism().unwrap().get() < 2 {
+        return skip(TEST, "one CPU is never busy for two seconds a second");
+    }
+    let _alone = alone();
+    let agent = Agent::start("interval: 1s");
+    let Some(prometheus) = Prometheus::scraping(agent.port) else {
+        return skip(TEST, "prometheus is not installed");
+    };
+    // This program once more, under a name of its own.
+    let directory = TempDir::new().unwrap();
+    let name = directory.path().join("two-threads-a2");
+    std::os::unix::fs::symlink(std::env::current_exe().unwrap(), &name).unwrap();
+    let mut line = command(&name);
+    line.args(["--exact", TEST]).env(BUSY, "1").stdout(std::process::Stdio::null());
+    let busy = system::Program::start(&mut line);
+
+    let series = "process_cpu_time_seconds_total{group=\"two-threads-a2\"}";
+    // What the kernel gave it: on a machine that others keep busy that is never more than one CPU.
+    let (mut truth, mut most) = (Vec::new(), 0.0_f64);
+    let fast = (0..600).any(|_| {
+        std::thread::sleep(Duration::from_millis(200));
+        truth.push((system::wall(), crowd::cpu_microseconds(busy.pid()) as f64 / 1e6));
+        if let [.., (t0, v0), _, _, _, _, _, _, _, _, _, _, (t1, v1)] = truth[..] {
+            most = most.max((v1 - v0) / (t1 - t0));
+        }
+        !prometheus.query(&format!("sum(rate({series}[5s])) > 1.5")).unwrap().is_empty()
+    });
+    if !fast {
+        assert!(most < 1.7, "it had {most} CPUs, and the rate was never above 1.5");
+        skip(TEST, "in two minutes this machine never had 1.5 CPUs for it");
+    }
+    // As of the first sample: the same expression, over a range that holds it and no other.
+    let samples = prometheus.query(&format!("{series}[10m]")).unwrap();
+    assert_eq!(samples.len(), 2, "user and system: {samples:?}");
+    let first = samples[0].samples[0].0;
+    let at_first =
+        |what: &str| prometheus.query(&format!("sum({what}({series}[10s] @ {first:.3}))")).unwrap();
+    assert_eq!(at_first("count_over_time")[0].samples[0].1, 2.0, "one sample of each");
+    let rate = at_first("rate");
+    assert!(rate.is_empty(), "{rate:?}");
+}
+
+/// Two threads that compute until whoever started them is gone.
+fn be_busy() {
+    let parent = rustix::process::getppid();
+    let spin = || while rustix::process::getppid() == parent {};
+    std::thread::scope(|scope| {
+        scope.spawn(spin);
+        spin();
+    });
+}
+
 /// Seconds at a time between two samples of microseconds.
 fn interpolate(samples: &[(f64, u64)], at: f64) -> f64 {
     let after = samples.iter().position(|(time, _)| *time >= at).expect("sampled until then");
