@@ -130,7 +130,13 @@ impl Ledger {
         match place {
             Ok(place) if self.standing => self.threads[place] = (thread, true),
             Ok(place) => self.threads[place] = (thread.high_water(&before), true),
-            Err(place) => self.threads.insert(place, (thread, true)),
+            Err(place) => {
+                // Most processes have one thread, and there are many processes.
+                if self.threads.is_empty() {
+                    self.threads.reserve_exact(1);
+                }
+                self.threads.insert(place, (thread, true));
+            }
         }
     }
 
