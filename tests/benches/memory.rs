@@ -1,5 +1,7 @@
 //! Memory of the running agent at 300 and at 10,000 processes: resident, and what its memory control group is charged
-//! with, which includes the kernel's share of kept descriptors.
+//! with. That includes the kernel's share: kept descriptors, and the inodes of every file of /proc that was opened,
+//! which the kernel keeps until memory is short. So the agent runs twice: unbounded, for the figure, and in a group
+//! limited to the budget, where it has to live and to scan on.
 //! `cargo bench -p procagent-tests --bench memory`; exits with 1 when a budget is broken.
 #![allow(
     clippy::expect_used,
@@ -10,7 +12,8 @@
 )]
 
 use procagent_tests::crowd::{crowd, release_binary, resident};
-use procagent_tests::system::{Program, command, free_port, listener, read, try_read, wait_for};
+use procagent_tests::page::Page;
+use procagent_tests::system::{Program, command, free_port, listener, read, try_read, wait_for, write};
 use procagent_tests::{http, skip};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,10 +26,15 @@ const BUDGETS: [(usize, u64, u64); 2] = [(300, 15 * MIB, 40 * MIB), (10_000, 40 
 fn main() {
     let agent = release_binary();
     let mut broken = false;
-    println!("{:>9}  {:>12}  {:>15}  (budget)", "processes", "resident MiB", "cgroup MiB");
+    println!(
+        "{:>9}  {:>12}  {:>15}  {:>15}  (budget)",
+        "processes", "resident MiB", "cgroup MiB", "without limit"
+    );
     for (processes, most_resident, most_group) in BUDGETS {
+        // A crowd of its own: inodes that one group has been charged with cost the next one nothing.
+        let unbounded = charged_without_limit(&agent, processes);
         let _crowd = crowd(processes);
-        let group = Group::make();
+        let group = Group::make(Some(most_group));
         let port = free_port();
         let arguments =
             ["--listen", &format!("127.0.0.1:{port}"), "--interval", "500ms", "--log-level", "error"];
@@ -38,16 +46,21 @@ fn main() {
         wait_for(Duration::from_secs(60), "the agent", || listener(agent.pid(), port).then_some(()));
         // Two scans in a second: six seconds are past second sight, when descriptors are kept.
         std::thread::sleep(Duration::from_secs(6));
-        http::get(port, "/metrics", &[]);
+        let scan = || {
+            Page::parse(http::get(port, "/metrics", &[]).text()).metric("procagent_scan_time_seconds").value()
+        };
         http::get(port, "/metrics", &["Accept: application/openmetrics-text", "Accept-Encoding: gzip"]);
+        let before = scan();
+        wait_for(Duration::from_secs(30), "the next scan", || (scan() > before).then_some(()));
         let resident = resident(agent.pid());
         let charged = group.as_ref().map(Group::charged);
         drop(agent);
         let mib = |bytes: u64| bytes as f64 / MIB as f64;
         println!(
-            "{processes:>9}  {:>12.1}  {:>15}  ({} and {})",
+            "{processes:>9}  {:>12.1}  {:>15}  {:>15}  ({} and {})",
             mib(resident),
             charged.map_or("not measured".into(), |bytes| format!("{:.1}", mib(bytes))),
+            unbounded.map_or("not measured".into(), |bytes| format!("{:.1}", mib(bytes))),
             most_resident / MIB,
             most_group / MIB,
         );
@@ -58,6 +71,18 @@ fn main() {
     }
 }
 
+/// What an agent is charged with that nothing limits, after a few scans.
+fn charged_without_limit(agent: &Path, processes: usize) -> Option<u64> {
+    let _crowd = crowd(processes);
+    let group = Group::make(None)?;
+    let port = free_port();
+    let arguments = ["--listen", &format!("127.0.0.1:{port}"), "--interval", "500ms", "--log-level", "error"];
+    let agent = Program::start(group.command(agent).args(arguments).stderr(std::process::Stdio::null()));
+    wait_for(Duration::from_secs(60), "the agent", || listener(agent.pid(), port).then_some(()));
+    std::thread::sleep(Duration::from_secs(6));
+    Some(group.charged())
+}
+
 /// A memory control group of our own, version 1 or 2; removed when dropped.
 struct Group {
     folder: PathBuf,
@@ -65,13 +90,17 @@ struct Group {
 }
 
 impl Group {
-    fn make() -> Option<Group> {
-        for (parent, usage) in
-            [("/sys/fs/cgroup/memory", "memory.usage_in_bytes"), ("/sys/fs/cgroup", "memory.current")]
-        {
+    fn make(limit: Option<u64>) -> Option<Group> {
+        for (parent, usage, most) in [
+            ("/sys/fs/cgroup/memory", "memory.usage_in_bytes", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.current", "memory.max"),
+        ] {
             let folder = PathBuf::from(parent).join(format!("procagent-bench-{}", std::process::id()));
             if std::fs::create_dir(&folder).is_ok() {
                 if folder.join(usage).exists() {
+                    if let Some(limit) = limit {
+                        write(folder.join(most), limit.to_string());
+                    }
                     return Some(Group { folder, usage });
                 }
                 let _removed = std::fs::remove_dir(&folder);
