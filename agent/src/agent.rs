@@ -185,10 +185,7 @@ async fn serve(
     let (fatal, mut failed) = watch::channel(None);
     let last_tick = Arc::new(AtomicU64::new(started.mono.0));
     let health = Health::new(Arc::clone(&last_tick), config.interval.into(), clock::now);
-    tracing::info!(
-        "reading processes from {}/proc by the source procfs",
-        config.host.root.display().to_string().trim_end_matches('/')
-    );
+    tracing::info!("source {}, host {}", source.name(), config.host.root.display());
     if let Some(prometheus) = config.outputs.prometheus.on() {
         let refused = |error| AgentError::Listen(prometheus.listen, error);
         let listener = http::bind(prometheus.listen).map_err(refused)?;

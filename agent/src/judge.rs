@@ -97,6 +97,9 @@ struct Running {
     collector: Box<dyn Collector>,
     state: State,
     took: Ns,
+    /// For so many ticks more, counters that it does not write end: after a change of its settings they would stand
+    /// still for ever. More than one tick, for a scan may have been under way with the old settings.
+    changed: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +168,9 @@ impl Judge {
         for (name, collector) in collectors {
             self.collectors.retain(|running| running.name != name);
             match collector {
-                Some(collector) => self.collectors.push(Running::new(name, collector)),
+                Some(collector) => {
+                    self.collectors.push(Running { changed: 3, ..Running::new(name, collector) });
+                }
                 None => self.registry.end_plugin(name),
             }
         }
@@ -222,6 +227,10 @@ impl Judge {
             let up = running.run(&tick, &mut self.samples, self.limits.collector, self.clock);
             if up {
                 self.registry.commit(&mut self.samples);
+                if running.changed > 0 {
+                    running.changed -= 1;
+                    self.registry.end_unwritten(running.name);
+                }
             } else {
                 self.registry.end_plugin(running.name);
             }
@@ -237,7 +246,7 @@ impl Judge {
 
 impl Running {
     fn new(name: &'static str, collector: Box<dyn Collector>) -> Running {
-        Running { name, collector, state: State::Up, took: Ns(0) }
+        Running { name, collector, state: State::Up, took: Ns(0), changed: 0 }
     }
 
     /// Whether what it wrote may be used. Says in the log when it begins and ceases to fail, not each time.

@@ -51,7 +51,7 @@ use tracked::{Kind, Tracked};
 /// The label that names the group.
 pub const GROUP_LABEL: &str = "group";
 
-/// All threads of the kernel are this one group. It is never folded.
+/// All threads of the kernel are this one group. It is folded only when expected groups fill the limit.
 pub const KERNEL: &str = "kernel";
 
 /// Where processes count that have no group with series of its own.
@@ -202,8 +202,11 @@ impl Groups {
             let Some(group) = self.tracked.get_mut(seen.group) else { continue };
             group.cpu = group.cpu.plus(seen.delta.runtime);
             group.memory = group.memory.saturating_add(seen.reading.resident_memory.unwrap_or(0));
-            // Nobody serves any more who only waits to be waited for.
-            if let Some(expectation) = group.expectation.filter(|_| seen.reading.state != State::Defunct) {
+            // A child that outlives its leader does not serve in its place, nor does a stranger of the same name, nor
+            // who only waits to be waited for.
+            let serves = seen.reading.state != State::Defunct
+                && table.member(seen.process.id).is_some_and(|member| matches!(member.why, Why::Rule(_)));
+            if let Some(expectation) = group.expectation.filter(|_| serves) {
                 self.expectations.saw(expectation, seen.group, seen.process.id);
             }
         }

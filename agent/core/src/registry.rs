@@ -204,6 +204,14 @@ impl Registry {
         self.retain(|series| series.plugin != plugin);
     }
 
+    /// Ends the counters that a plugin left out of its last commit: its settings have changed, and it will not write
+    /// them again.
+    pub fn end_unwritten(&mut self, name: &'static str) {
+        let plugin = self.plugin(name);
+        let commit = self.plugins[plugin].commits;
+        self.retain(|series| series.plugin != plugin || series.written == commit);
+    }
+
     /// Ends all series of a group. Should it come back, it starts at 0 with a new start time.
     pub fn end_group(&mut self, group: GroupId) {
         self.retain(|series| series.group != Some(group));

@@ -573,13 +573,32 @@ fn wm_no_rebuild_loop() {
     scene.scan(&[leader(20)]);
     scene.scan(&[leader(20), made(22, 20, "w")]);
     scene.scan(&[made(22, 20, "w"), leader(23)]);
-    assert_eq!(scene.health("db"), (1, false), "a member lives on");
-    scene.scan(&[leader(23).state(State::Defunct)]);
-    scene.scan(&[leader(23).state(State::Defunct), leader(24)]);
-    assert_eq!(scene.health("db"), (2, false), "what waits to be waited for does not");
-    scene.scan(&[]);
+    assert_eq!(scene.health("db"), (2, false), "a child that lives on is not the leader");
+    scene.scan(&[leader(23), leader(24)]);
     scene.scan(&[leader(24)]);
-    assert_eq!(scene.health("db"), (2, false), "a scan had missed it");
+    assert_eq!(scene.health("db"), (2, false), "one that the rule names lives on");
+    scene.scan(&[leader(24).state(State::Defunct)]);
+    scene.scan(&[leader(24).state(State::Defunct), leader(25)]);
+    assert_eq!(scene.health("db"), (3, false), "what waits to be waited for does not");
+    scene.scan(&[]);
+    scene.scan(&[leader(25)]);
+    assert_eq!(scene.health("db"), (3, false), "a scan had missed it");
+}
+
+/// Neither a child that outlives its leader nor a stranger of the group's name hides that a service is gone.
+#[test]
+fn only_what_the_rule_names_is_there() {
+    let mut settings = with_rules(&[RuleText { expect: true, descendants: true, ..by_name("db", &["dbd"]) }]);
+    settings.health = Health { every: Ns::from_secs(5), retries: 1 };
+    let mut scene = scene(settings);
+    scene.scan(&[made(10, 1, "dbd"), made(11, 10, "w")]);
+    assert_eq!(scene.health("db"), (0, false));
+    for _ in 0..3 {
+        scene.scan(&[made(11, 1, "w"), made(12, 1, "db")]);
+    }
+    assert_eq!(scene.health("db"), (0, true));
+    scene.scan(&[made(11, 1, "w"), made(12, 1, "db"), made(13, 1, "dbd")]);
+    assert_eq!(scene.health("db"), (1, false));
 }
 
 /// One group fails; the others go on.

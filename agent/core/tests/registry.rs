@@ -324,3 +324,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn counters_that_a_changed_plugin_writes_no_more_end() {
+    let mut scene = scene(100);
+    let group = scene.group("a");
+    let both = |out: &mut Samples| {
+        out.add(&TIME, group, ["user"], 5);
+        out.add_host(&EARLY, [], 1);
+    };
+    scene.say("p", both);
+    scene.say("p", |out| out.add(&TIME, group, ["user"], 5));
+    assert_eq!(scene.value("test.early", &[]), Some(1), "one that is left out for once goes on");
+    scene.registry.end_unwritten("p");
+    assert_eq!(scene.value("test.early", &[]), None);
+    assert_eq!(scene.value("test.time", &[("group", "a"), ("mode", "user")]), Some(10));
+}

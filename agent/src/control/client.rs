@@ -26,6 +26,9 @@ pub enum AskError {
 impl fmt::Display for AskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            AskError::NoAgent(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                write!(f, "the agent there answers its own user and root only: {error}")
+            }
             AskError::NoAgent(error) => write!(f, "no agent answers there: {error}"),
             AskError::Broken(error) => write!(f, "the agent does not answer: {error}"),
             AskError::Refused(_, text) => write!(f, "the agent says: {}", text.trim_end()),
