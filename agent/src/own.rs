@@ -272,6 +272,11 @@ impl Own {
         out.set_host(&FOLDED, [], groups.folded() as u64);
         out.add_host(&TURNED_AWAY, [], self.turned_away.step(groups.turned_away()));
         out.set_host(&SERIES, [], registry.len() as u64);
+        // All names are known, so that the first refusal is an increase.
+        let collectors = procagent_collectors::ALL.iter().flat_map(|plugin| plugin.metrics);
+        for desc in collectors {
+            out.add_host(&SERIES_REFUSED, [desc.name], 0);
+        }
         for (metric, count) in registry.refused() {
             out.add_host(&SERIES_REFUSED, [metric], self.refused.entry(metric).or_default().step(count));
         }
