@@ -279,7 +279,7 @@ fn wm_exact_match() {
         script_process.argv = format!("python3 /var/ossec/api/scripts/{script}");
         script_process
     };
-    let bash = made(30, 1, "bash").argv("bash /root/start.sh wazuh-db");
+    let bash = made(30, 1, "bash").argv("bash /srv/start.sh wazuh-db");
     scene.scan(&[
         made(10, 30, "wazuh-db"),
         made(11, 1, "wazuh-dbd"),
