@@ -100,13 +100,13 @@ static GROUP_RESTARTS: Counter<0> = Counter::per_group(
     "procagent.group.restarts",
     Unit::Count("restart"),
     &[],
-    "How often an expected group came back with none of the members that it had before",
+    "How often an expected group came back with none of the processes that its rule had named before; their children do not count",
 );
 static GROUP_FAILED: Gauge<0> = Gauge::per_group(
     "procagent.group.failed",
     Unit::None,
     &[],
-    "1 while an expected group has been without members for longer than groups.health allows, else 0",
+    "1 while an expected group has had no process that its rule names for longer than groups.health allows, else 0",
 );
 
 /// Listed in [`crate::ALL`].

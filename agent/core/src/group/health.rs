@@ -9,11 +9,12 @@ use std::sync::Arc;
 /// How an expected group fares.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GroupHealth {
-    /// How often it came back with none of the members that it had before. Fewer or more children are no restart.
+    /// How often it came back with none of the processes that its rule had named before. What became of their
+    /// children is no matter.
     pub restarts: u64,
     /// Whether it did so in the last tick.
     pub restarted: bool,
-    /// It has had no member for [`Health::retries`] periods.
+    /// None that its rule names was there for [`Health::retries`] periods.
     pub failed: bool,
 }
 
@@ -23,7 +24,7 @@ struct Expectation {
     /// The group whose series tell of it. With extra labels there may be more of one name.
     primary: GroupId,
     health: GroupHealth,
-    /// The members of the last tick that saw any, in order.
+    /// Those that its rule names, of the last tick that saw any, in order.
     last: Vec<ProcessId>,
     current: Vec<ProcessId>,
     /// A group that has a member in this tick: the primary one, if it has any.
