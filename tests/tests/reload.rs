@@ -3,6 +3,7 @@
 
 use procagent_tests::agent::Agent;
 use procagent_tests::host::{FakeHost, FakeProcess};
+use procagent_tests::page::Page;
 use procagent_tests::system::{self, wait_for};
 use rustix::process::Signal;
 use std::os::unix::fs::symlink;
@@ -280,4 +281,21 @@ fn an_expected_group_that_fails_can_end_the_agent() {
     assert_eq!(agent.wait(PATIENCE).code(), Some(1), "{}", agent.log());
     assert!(agent.log().contains("the expected group absent has failed"), "{}", agent.log());
     assert!(!agent.control().exists(), "it leaves no socket behind");
+}
+
+/// Counters that the new settings do not produce end; standing still, they would read as a rate of zero.
+#[test]
+fn counters_that_are_switched_off_end_and_the_others_go_on() {
+    let agent = Agent::start("interval: 200ms");
+    let gone = |page: &Page| page.metric("process_context_switches_total").is_absent();
+    let operations =
+        |page: &Page| page.metric("process_disk_operations_total").label("group", "procagent").sum();
+    let patience = Duration::from_secs(20);
+    let before = agent.page_where(patience, "both", |page| {
+        (!gone(page) && operations(page) > 100.0).then(|| operations(page))
+    });
+    let config = agent.with_port("interval: 200ms\ncollectors: { process: { threads: off } }");
+    system::write(agent.config_file(), config);
+    let after = agent.page_where(patience, "their end", |page| gone(page).then(|| operations(page)));
+    assert!(after >= before, "what is still counted goes on: {before}, {after}");
 }
